@@ -1,0 +1,8 @@
+//! Parlor: a chat server whose users program their own messages. The modules, nothing else.
+
+pub mod accounts;
+pub mod clock;
+pub mod config;
+pub mod ids;
+pub mod pipeline;
+pub mod store;

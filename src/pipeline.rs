@@ -1,0 +1,4 @@
+//! The way of a message: the bus, and the stages as plain functions of an envelope. Nothing here knows an actor.
+
+pub mod bus;
+pub mod embedded;

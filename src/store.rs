@@ -1,0 +1,94 @@
+//! The tables: accounts, conversations, inboxes. The one place that speaks SQL.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+
+pub mod tokens;
+pub mod users;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// The schema's file within the data folder.
+pub const FILE_NAME: &str = "parlor.sqlite";
+/// Connections that read side by side; the one that writes is apart, so that a long read never holds a write up.
+const READERS: u32 = 4;
+/// How long a statement waits for another process (`parlor user add` beside the server) that is writing.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What went wrong in the store.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database said no.
+    #[error("database: {0}")]
+    Sql(#[from] sqlx::Error),
+    /// The tables are not those that this program knows.
+    #[error("{0}")]
+    Schema(String),
+    /// A row holds what it cannot hold.
+    #[error("the database holds a {what} that cannot be read: {detail}")]
+    Corrupt {
+        /// Which column or row.
+        what: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
+}
+
+/// The tables of one data folder. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub(crate) writer: SqlitePool,
+    pub(crate) reader: SqlitePool,
+}
+
+impl Store {
+    /// Opens the database in `folder`, makes it if there is none, and brings its tables up to date.
+    ///
+    /// # Errors
+    /// [`Error::Schema`] when a newer Parlor has written the tables or a migration was changed after release,
+    /// [`Error::Sql`] when the file cannot be opened or is not a database.
+    pub async fn open(folder: &Path) -> Result<Self, Error> {
+        let options = SqliteConnectOptions::new()
+            .filename(folder.join(FILE_NAME))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // A place in an inbox that a client has seen must never be given again, not even after a power cut.
+            .synchronous(SqliteSynchronous::Full)
+            .auto_vacuum(SqliteAutoVacuum::Incremental)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT)
+            .statement_cache_capacity(256)
+            .pragma("cache_size", "-32768");
+        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+        MIGRATIONS.run(&writer).await.map_err(explain)?;
+        let reader = SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await?;
+        Ok(Self { writer, reader })
+    }
+
+    /// Finishes what is being written and closes the file.
+    pub async fn close(&self) {
+        self.reader.close().await;
+        self.writer.close().await;
+    }
+}
+
+fn explain(error: sqlx::migrate::MigrateError) -> Error {
+    use sqlx::migrate::MigrateError;
+    match error {
+        MigrateError::VersionMissing(n) => Error::Schema(format!(
+            "the database was written by a newer Parlor (migration {n} is unknown here): run that version, or restore a \
+             back-up; nothing was changed"
+        )),
+        MigrateError::VersionMismatch(n) => Error::Schema(format!(
+            "migration {n} is not the one that was applied to this database: the program was built from a changed \
+             migration; nothing was changed"
+        )),
+        MigrateError::Execute(error) => Error::Sql(error),
+        other => Error::Schema(format!("cannot bring the tables up to date: {other}")),
+    }
+}
