@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod clock;
 pub mod config;
+pub mod envelope;
 pub mod ids;
 pub mod pipeline;
 pub mod store;
