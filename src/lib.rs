@@ -6,4 +6,5 @@ pub mod config;
 pub mod envelope;
 pub mod ids;
 pub mod pipeline;
+pub mod protocol;
 pub mod store;
