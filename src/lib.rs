@@ -1,10 +1,13 @@
 //! Parlor: a chat server whose users program their own messages. The modules, nothing else.
 
 pub mod accounts;
+pub mod actors;
 pub mod clock;
 pub mod config;
 pub mod envelope;
 pub mod ids;
+pub mod intake;
+pub mod metrics;
 pub mod pipeline;
 pub mod protocol;
 pub mod store;

@@ -2,3 +2,6 @@
 
 pub mod bus;
 pub mod embedded;
+pub mod router;
+pub mod stages;
+pub mod tracker;

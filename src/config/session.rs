@@ -62,6 +62,18 @@ impl SessionOptions {
         Duration::from_secs(self.ping_interval_seconds.max(1))
     }
 
+    /// How long a client may take none of what waits for it.
+    #[must_use]
+    pub fn write_timeout(&self) -> Duration {
+        Duration::from_secs(self.write_timeout_seconds.max(1))
+    }
+
+    /// Bytes that may really wait for a client: room for a few of the largest messages in any case.
+    #[must_use]
+    pub fn outgoing_bound(&self) -> usize {
+        self.outgoing_bytes.max(self.max_message_bytes * 4)
+    }
+
     /// The largest frame that can hold a message of `max_message_bytes`: JSON may write a byte as six (`\u0000`).
     #[must_use]
     pub fn max_frame_bytes(&self) -> usize {

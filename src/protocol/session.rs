@@ -38,6 +38,8 @@ pub struct Draft {
 pub enum Effect {
     /// Send this frame.
     Send(ServerFrame),
+    /// Send this frame of a page that was asked for: it never counts as too much for a slow reader.
+    Replay(ServerFrame),
     /// Send a protocol ping.
     Ping,
     /// Have this message accepted, after those before it; then say [`Session::accepted`] or [`Session::rejected`].
@@ -202,7 +204,7 @@ impl Session {
         let mut effects = Vec::with_capacity(page.len() + 1);
         for message in page {
             if self.cursor.paged(message.seq) == Verdict::Pass {
-                effects.push(Effect::Send(ServerFrame::Message(message)));
+                effects.push(Effect::Replay(ServerFrame::Message(message)));
             }
         }
         self.cursor.page_done();

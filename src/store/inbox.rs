@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
+use futures_util::TryStreamExt;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
@@ -141,18 +142,35 @@ impl Store {
         Ok(Seq(row.map_or(Ok(0), |row| row.try_get(0))?))
     }
 
-    /// Up to `limit` messages behind `after`, in order; what is there has no gap.
+    /// Up to `limit` messages behind `after`, in order and without a gap; the last is the one with which their bodies
+    /// reach `bytes`.
     ///
     /// # Errors
     /// [`Error::Sql`], [`Error::Corrupt`].
-    pub async fn inbox_after(&self, user: UserId, after: Seq, limit: u32) -> Result<Vec<InboxEntry>, Error> {
-        let rows = sqlx::query(select_entries!("WHERE i.user_id = $1 AND i.seq > $2 ORDER BY i.seq LIMIT $3"))
-            .bind(user.0)
-            .bind(after.0)
-            .bind(i64::from(limit))
-            .fetch_all(&self.reader)
-            .await?;
-        rows.iter().map(entry).collect()
+    pub async fn inbox_after(
+        &self,
+        user: UserId,
+        after: Seq,
+        limit: u32,
+        bytes: usize,
+    ) -> Result<Vec<InboxEntry>, Error> {
+        let mut rows =
+            sqlx::query(select_entries!("WHERE i.user_id = $1 AND i.seq > $2 ORDER BY i.seq LIMIT $3"))
+                .bind(user.0)
+                .bind(after.0)
+                .bind(i64::from(limit))
+                .fetch(&self.reader);
+        let mut page = Vec::new();
+        let mut length = 0;
+        while let Some(row) = rows.try_next().await? {
+            let entry = entry(&row)?;
+            length += entry.message_body.len();
+            page.push(entry);
+            if length >= bytes {
+                break;
+            }
+        }
+        Ok(page)
     }
 
     async fn make_conversations(&self, tx: &mut SqliteConnection, batch: &[Placement]) -> Result<(), Error> {
@@ -295,10 +313,10 @@ mod tests {
         assert_eq!(store.head_seq(UserId(1)).await.unwrap(), Seq(2));
         assert_eq!(store.head_seq(UserId(9)).await.unwrap(), Seq(0));
 
-        let inbox = store.inbox_after(UserId(2), Seq(0), 10).await.unwrap();
+        let inbox = store.inbox_after(UserId(2), Seq(0), 10, usize::MAX).await.unwrap();
         assert_eq!(inbox.iter().map(|m| (m.seq.0, m.message_body.as_str())).collect::<Vec<_>>(), [(1, "a"), (2, "b")]);
         assert_eq!(inbox[0].participants, [UserId(1), UserId(2), UserId(3)]);
-        assert_eq!(store.inbox_after(UserId(2), Seq(1), 1).await.unwrap().len(), 1);
+        assert_eq!(store.inbox_after(UserId(2), Seq(1), 1, usize::MAX).await.unwrap().len(), 1);
     }
 
     #[actix::test]
@@ -306,7 +324,7 @@ mod tests {
         let (_folder, store) = store().await;
         let batch: Vec<Placement> = (0..1_500).map(|n| message(&n.to_string(), 1, &[2])).collect();
         store.deliver(&batch).await.unwrap();
-        let inbox = store.inbox_after(UserId(2), Seq(0), 2_000).await.unwrap();
+        let inbox = store.inbox_after(UserId(2), Seq(0), 2_000, usize::MAX).await.unwrap();
         let bodies: Vec<String> = (0..1_500).map(|n: i32| n.to_string()).collect();
         assert_eq!(inbox.iter().map(|m| m.message_body.clone()).collect::<Vec<_>>(), bodies);
         assert!(inbox.iter().zip(1..).all(|(m, n)| m.seq == Seq(n)));

@@ -1,0 +1,12 @@
+//! The actors: one each for every session, stage and singleton of a node. Each file has one actor, always in the same
+//! order: purpose, messages, the struct, its handlers, its helpers, its tests.
+
+pub mod feeder;
+
+pub mod outbox;
+pub mod presence;
+pub mod registry;
+pub mod router;
+pub mod session;
+pub mod stage;
+pub mod tell;

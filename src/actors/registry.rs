@@ -1,0 +1,314 @@
+//! Knows which sessions of which users live on this node, and brings them what is theirs.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
+use std::time::Duration;
+
+use actix::prelude::*;
+use bytestring::ByteString;
+
+use super::presence::{Presence, Seen};
+use super::session::{Push, SessionActor, Wake};
+use super::tell::{Told, tell};
+use crate::ids::{FamilyId, Seq, SessionId, UserId};
+use crate::protocol::close::Close;
+use crate::protocol::frames::{SealedMessage, ServerFrame};
+
+/// Messages that wait here at most. The router and the sessions wait for room (`send`), presence is shed.
+pub const MAILBOX: usize = 4096;
+
+/// What a session must learn even if its mailbox is full: read by it whenever it wakes.
+#[derive(Debug, Default)]
+pub struct Flags {
+    head: AtomicI64,
+    close: AtomicU8,
+}
+
+/// The ways in which a node ends a session.
+const ENDS: [Close; 5] = [Close::Drained, Close::Disabled, Close::Token, Close::TooMuch, Close::Internal];
+
+impl Flags {
+    /// Something stands in the user's inbox at `head`.
+    pub fn raise_head(&self, head: Seq) {
+        self.head.fetch_max(head.0, Ordering::AcqRel);
+    }
+
+    /// The last place known.
+    #[must_use]
+    pub fn head(&self) -> Seq {
+        Seq(self.head.load(Ordering::Acquire))
+    }
+
+    /// The session is to end.
+    pub fn end(&self, close: Close) {
+        let code = ENDS.iter().zip(1..).find(|(end, _)| **end == close).map_or(1, |(_, code)| code);
+        self.close.store(code, Ordering::Release);
+    }
+
+    /// Whether the session is to end, and why.
+    #[must_use]
+    pub fn ended(&self) -> Option<Close> {
+        let code = usize::from(self.close.load(Ordering::Acquire));
+        code.checked_sub(1).and_then(|at| ENDS.get(at)).copied()
+    }
+}
+
+/// A session announces itself, before it reads where its user's inbox ends. `false`: the user has too many.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub struct Join {
+    /// Whose.
+    pub user_id: UserId,
+    /// Which.
+    pub session_id: SessionId,
+    /// The login that it came in by.
+    pub family_id: FamilyId,
+    /// Its mailbox.
+    pub addr: Addr<SessionActor>,
+    /// What it must learn in any case.
+    pub flags: Arc<Flags>,
+    /// How many sessions the user may have.
+    pub limit: usize,
+}
+
+/// A session has ended; sent on every way out.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Leave {
+    /// Whose.
+    pub user_id: UserId,
+    /// Which.
+    pub session_id: SessionId,
+}
+
+/// The messages of one transaction, by inbox; sent by the router.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Deliver(pub Vec<(UserId, Arc<[(Seq, SealedMessage)]>)>);
+
+/// Places that exist, without the messages: the sessions read them; sent by the router for what it wrote before.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Nudge(pub Vec<(UserId, Seq)>);
+
+/// An ephemeral frame for all sessions of these users; shed where a client reads slowly.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Tell {
+    /// For whom.
+    pub users: Vec<UserId>,
+    /// What.
+    pub frame: ServerFrame,
+    /// The label under which it is counted when shed.
+    pub kind: &'static str,
+}
+
+/// Which of these users have a session here.
+#[derive(Message)]
+#[rtype(result = "Vec<UserId>")]
+pub struct WhoIsOnline(pub Vec<UserId>);
+
+/// Ends sessions; sent by whoever polls what happened to accounts.
+#[derive(Message)]
+#[rtype(result = "usize")]
+pub enum End {
+    /// All of a user's.
+    User(UserId, Close),
+    /// Those of one login.
+    Family(UserId, FamilyId, Close),
+    /// All.
+    All(Close),
+}
+
+/// Tells all sessions to come back later, spread evenly over a time; says how many.
+#[derive(Message)]
+#[rtype(result = "usize")]
+pub struct SpreadReconnect(pub Duration);
+
+/// How many sessions live here.
+#[derive(Message)]
+#[rtype(result = "usize")]
+pub struct Count;
+
+struct Link {
+    session_id: SessionId,
+    family_id: FamilyId,
+    addr: Addr<SessionActor>,
+    flags: Arc<Flags>,
+}
+
+/// The actor. One a node, started outside the HTTP server's closure.
+pub struct Registry {
+    users: HashMap<UserId, Vec<Link>>,
+    sessions: usize,
+    presence: Addr<Presence>,
+    draining: Arc<AtomicBool>,
+}
+
+impl Registry {
+    /// An empty registry that tells `presence` who comes and goes.
+    #[must_use]
+    pub fn new(presence: Addr<Presence>, draining: Arc<AtomicBool>) -> Self {
+        Self { users: HashMap::new(), sessions: 0, presence, draining }
+    }
+
+    fn links(&self) -> impl Iterator<Item = &Link> {
+        self.users.values().flatten()
+    }
+
+    fn end<'a>(links: impl Iterator<Item = &'a Link>, close: Close) -> usize {
+        let mut ended = 0;
+        for link in links {
+            link.flags.end(close);
+            tell(&link.addr, "session", Wake);
+            ended += 1;
+        }
+        ended
+    }
+}
+
+impl Actor for Registry {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.set_mailbox_capacity(MAILBOX);
+    }
+}
+
+impl Handler<Join> for Registry {
+    type Result = bool;
+
+    fn handle(&mut self, join: Join, _: &mut Self::Context) -> bool {
+        let links = self.users.entry(join.user_id).or_default();
+        if links.len() >= join.limit {
+            return false;
+        }
+        if self.draining.load(Ordering::Acquire) {
+            join.flags.end(Close::Drained);
+        }
+        links.push(Link {
+            session_id: join.session_id,
+            family_id: join.family_id,
+            addr: join.addr,
+            flags: join.flags,
+        });
+        self.sessions += 1;
+        crate::metrics::session_opened();
+        crate::metrics::sessions(self.sessions as f64);
+        tell(&self.presence, "presence", Seen { user_id: join.user_id, came: true, first: links.len() == 1 });
+        true
+    }
+}
+
+impl Handler<Leave> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, leave: Leave, _: &mut Self::Context) {
+        let Some(links) = self.users.get_mut(&leave.user_id) else { return };
+        let Some(at) = links.iter().position(|link| link.session_id == leave.session_id) else { return };
+        links.swap_remove(at);
+        self.sessions -= 1;
+        crate::metrics::sessions(self.sessions as f64);
+        if links.is_empty() {
+            self.users.remove(&leave.user_id);
+            tell(&self.presence, "presence", Seen { user_id: leave.user_id, came: false, first: false });
+        }
+    }
+}
+
+impl Handler<Deliver> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, deliver: Deliver, _: &mut Self::Context) {
+        for (user, messages) in deliver.0 {
+            let (Some(links), Some((head, _))) = (self.users.get(&user), messages.last()) else { continue };
+            for link in links {
+                // If the push finds no room, the session reads from the store what it missed.
+                link.flags.raise_head(*head);
+                tell(&link.addr, "session", Push(messages.clone()));
+            }
+        }
+    }
+}
+
+impl Handler<Nudge> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, nudge: Nudge, _: &mut Self::Context) {
+        for (user, head) in nudge.0 {
+            for link in self.users.get(&user).into_iter().flatten() {
+                link.flags.raise_head(head);
+                tell(&link.addr, "session", Wake);
+            }
+        }
+    }
+}
+
+/// An ephemeral frame, ready to be sent.
+#[derive(Message, Clone)]
+#[rtype(result = "()")]
+pub struct Ephemeral {
+    /// The frame.
+    pub text: ByteString,
+    /// The label under which it is counted when shed.
+    pub kind: &'static str,
+}
+
+impl Handler<Tell> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, order: Tell, _: &mut Self::Context) {
+        let ephemeral = Ephemeral { text: order.frame.text(), kind: order.kind };
+        for link in order.users.iter().filter_map(|user| self.users.get(user)).flatten() {
+            if tell(&link.addr, "session", ephemeral.clone()) == Told::Full {
+                crate::metrics::shed(order.kind);
+            }
+        }
+    }
+}
+
+impl Handler<WhoIsOnline> for Registry {
+    type Result = Vec<UserId>;
+
+    fn handle(&mut self, who: WhoIsOnline, _: &mut Self::Context) -> Vec<UserId> {
+        who.0.into_iter().filter(|user| self.users.contains_key(user)).collect()
+    }
+}
+
+impl Handler<End> for Registry {
+    type Result = usize;
+
+    fn handle(&mut self, end: End, _: &mut Self::Context) -> usize {
+        match end {
+            End::User(user, close) => Self::end(self.users.get(&user).into_iter().flatten(), close),
+            End::Family(user, family, close) => {
+                let links = self.users.get(&user).into_iter().flatten();
+                Self::end(links.filter(|link| link.family_id == family), close)
+            }
+            End::All(close) => Self::end(self.links(), close),
+        }
+    }
+}
+
+impl Handler<SpreadReconnect> for Registry {
+    type Result = usize;
+
+    fn handle(&mut self, spread: SpreadReconnect, _: &mut Self::Context) -> usize {
+        let total = self.sessions.max(1) as u64;
+        let millis = u64::try_from(spread.0.as_millis()).unwrap_or(u64::MAX);
+        for (link, n) in self.links().zip(0u64..) {
+            let text = ServerFrame::Reconnect { after_ms: millis.saturating_mul(n) / total }.text();
+            tell(&link.addr, "session", Ephemeral { text, kind: "reconnect" });
+        }
+        self.sessions
+    }
+}
+
+impl Handler<Count> for Registry {
+    type Result = usize;
+
+    fn handle(&mut self, _: Count, _: &mut Self::Context) -> usize {
+        self.sessions
+    }
+}

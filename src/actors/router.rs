@@ -1,0 +1,184 @@
+//! The last stage: writes many messages in one transaction, then has the registry tell the sessions.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::feeder::Job;
+use super::outbox::monotonic;
+use super::registry::{Deliver, Nudge, Registry};
+use crate::clock::Clock;
+use crate::ids::{Seq, UserId};
+use crate::pipeline::router::place;
+use crate::pipeline::tracker::Ticket;
+use crate::protocol::frames::{MessageView, SealedMessage, addressed, at};
+use crate::store::inbox::{Placed, Placement};
+use crate::store::{self, Store};
+
+/// Messages, places and bytes of bodies in one transaction; one message is always taken.
+const BATCH_MESSAGES: usize = 512;
+const BATCH_PLACES: usize = 8192;
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// Time before a transaction that failed is tried again.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// The actor. One a node.
+pub struct Router {
+    store: Store,
+    registry: Addr<Registry>,
+    clock: Clock,
+    jobs: Option<mpsc::Receiver<Job>>,
+    waiting: std::collections::VecDeque<(Placement, Ticket)>,
+    writing: bool,
+    /// A transaction ended in a panic: nothing new overtakes its messages until they come again.
+    broken: bool,
+}
+
+impl Router {
+    /// Writes what comes in by `jobs`.
+    #[must_use]
+    pub fn new(store: Store, registry: Addr<Registry>, clock: Clock, jobs: mpsc::Receiver<Job>) -> Self {
+        Self { store, registry, clock, jobs: Some(jobs), waiting: std::collections::VecDeque::new(), writing: false, broken: false }
+    }
+
+    /// What waits goes into the next transaction; meanwhile more gathers: group commit without a timer.
+    fn write(&mut self, context: &mut Context<Self>) {
+        if self.writing || self.waiting.is_empty() {
+            return;
+        }
+        self.writing = true;
+        let (mut places, mut bytes) = (0, 0);
+        let mut batch = Vec::new();
+        let mut tickets = Vec::new();
+        while let Some((placement, _)) = self.waiting.front() {
+            places += placement.owners.len();
+            bytes += placement.message_body.len();
+            let full = batch.len() >= BATCH_MESSAGES || places > BATCH_PLACES || bytes > BATCH_BYTES;
+            if full && !batch.is_empty() {
+                break;
+            }
+            let Some((placement, ticket)) = self.waiting.pop_front() else { break };
+            batch.push(placement);
+            tickets.push(ticket);
+        }
+        let work = deliver(self.store.clone(), self.registry.clone(), self.clock.clone(), batch);
+        // A task of its own: cancelled with nobody, and a panic drops the tickets, so the records are done again.
+        let task = actix::spawn(async move {
+            work.await;
+            tickets.into_iter().for_each(Ticket::finish);
+        });
+        context.spawn(task.into_actor(self).map(|ended, actor, context| {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a transaction ended in a panic; its messages are done again");
+                actor.waiting.clear();
+                actor.broken = true;
+            }
+            actor.writing = false;
+            actor.write(context);
+        }));
+    }
+}
+
+/// Writes a batch, however long it takes, and tells the sessions.
+async fn deliver(store: Store, registry: Addr<Registry>, clock: Clock, batch: Vec<Placement>) {
+    let started = monotonic();
+    let placed = loop {
+        match store.deliver(&batch).await {
+            Ok(placed) => break placed,
+            Err(error) => {
+                crate::metrics::route_failed();
+                tracing::error!(%error, messages = batch.len(), "messages cannot be written; it is tried again");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    };
+    crate::metrics::route(monotonic().saturating_duration_since(started).as_secs_f64());
+    let (events, before) = sort(&batch, &placed);
+    crate::metrics::placed((batch.len() - before.len()) as u64);
+    crate::metrics::repeated(before.len() as u64);
+    let now = clock.now();
+    for placement in &batch {
+        let delay = (now - placement.sent_at).to_std().unwrap_or_default();
+        crate::metrics::delay(delay.as_secs_f64());
+    }
+    // The registry is gone only when the node is; sessions then read what they missed from the store.
+    let _ = registry.send(Deliver(events)).await;
+    if !before.is_empty()
+        && let Ok(heads) = heads(&store, &before).await
+    {
+        let _ = registry.send(Nudge(heads)).await;
+    }
+}
+
+type Events = Vec<(UserId, Arc<[(Seq, SealedMessage)]>)>;
+
+/// New messages by inbox, in order of place, and the batch's messages that were there before.
+fn sort<'a>(batch: &'a [Placement], placed: &[Placed]) -> (Events, Vec<&'a Placement>) {
+    let mut events: HashMap<UserId, Vec<(Seq, SealedMessage)>> = HashMap::new();
+    let mut before = Vec::new();
+    let mut deliveries = 0;
+    for (placement, placed) in batch.iter().zip(placed) {
+        let Placed::New(places) = placed else {
+            before.push(placement);
+            continue;
+        };
+        let sealed = seal(placement);
+        deliveries += places.len() as u64;
+        for (owner, seq) in places {
+            events.entry(*owner).or_default().push((*seq, sealed.clone()));
+        }
+    }
+    crate::metrics::deliveries(deliveries);
+    (events.into_iter().map(|(user, events)| (user, events.into())).collect(), before)
+}
+
+fn seal(placement: &Placement) -> SealedMessage {
+    SealedMessage::new(&MessageView {
+        seq: Seq(0),
+        message_uid: placement.message_uid,
+        conversation_id: placement.conversation_id,
+        sender_id: placement.sender_id,
+        recipient_ids: addressed(&placement.participants, placement.sender_id),
+        message_body: placement.message_body.clone(),
+        from_auto_reply: placement.from_auto_reply,
+        sent_at: at(placement.sent_at),
+    })
+}
+
+/// Where the inboxes end that may have got a message which nobody told their sessions of.
+async fn heads(store: &Store, before: &[&Placement]) -> Result<Vec<(UserId, Seq)>, store::Error> {
+    let mut owners: Vec<UserId> = before.iter().flat_map(|placement| &placement.owners).copied().collect();
+    owners.sort_unstable();
+    owners.dedup();
+    let mut heads = Vec::with_capacity(owners.len());
+    for owner in owners {
+        heads.push((owner, store.head_seq(owner).await?));
+    }
+    Ok(heads)
+}
+
+impl Actor for Router {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        if let Some(jobs) = self.jobs.take() {
+            context.add_stream(ReceiverStream::new(jobs));
+        }
+    }
+}
+
+impl StreamHandler<Job> for Router {
+    fn handle(&mut self, job: Job, context: &mut Self::Context) {
+        if self.broken && job.ticket.attempts() == 1 {
+            return;
+        }
+        self.broken = false;
+        let placement = place(job.envelope, self.clock.now());
+        self.waiting.push_back((placement, job.ticket));
+        self.write(context);
+    }
+}

@@ -1,0 +1,518 @@
+//! One live websocket: moves frames between the socket, the protocol (`protocol::session`) and the rest of the node.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix::prelude::*;
+use bytestring::ByteString;
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+
+use super::outbox::{Outbox, monotonic};
+use super::registry::{Ephemeral, Flags, Join, Leave, Registry, Tell};
+use crate::accounts::Accounts;
+use crate::clock::Clock;
+use crate::config::session::SessionOptions;
+use crate::ids::{ConversationId, FamilyId, MessageUid, Seq, UserId};
+use crate::intake::{Admitted, Intake, Rejection};
+use crate::protocol::close::Close;
+use crate::protocol::frames::{MessageView, SealedMessage, ServerFrame, addressed, at};
+use crate::protocol::session::{Draft, Effect, Now, Pushed, Session, Who};
+use crate::store::Store;
+use crate::store::inbox::InboxEntry;
+
+mod inbound;
+pub use inbound::{Gate, Inbound, InboundStream};
+
+/// Pushes that wait at most. One more is left out, and the session reads from the store what it missed.
+pub const MAILBOX: usize = 32;
+/// Messages of a replay that are read at once, and bytes of their bodies.
+const PAGE_MESSAGES: u32 = 256;
+const PAGE_BYTES: usize = 256 * 1024;
+/// A replay reads its next page when less than this waits to be written.
+const LOW_WATER: usize = 64 * 1024;
+
+/// Messages of the user's inbox; sent by the registry. Left out when the mailbox is full, see [`Flags`].
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Push(pub Arc<[(Seq, SealedMessage)]>);
+
+/// Look at your [`Flags`]; sent by the registry.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Wake;
+
+/// What every session of a node shares.
+pub struct SessionDeps {
+    /// Where sessions announce themselves.
+    pub registry: Addr<Registry>,
+    /// Takes messages in.
+    pub intake: Intake,
+    /// Inboxes.
+    pub store: Store,
+    /// Checks renewed tokens.
+    pub accounts: Accounts,
+    /// The time of day.
+    pub clock: Clock,
+    /// Bounds and intervals.
+    pub options: SessionOptions,
+}
+
+/// The actor. Lives on the arbiter of its connection.
+pub struct SessionActor {
+    deps: Arc<SessionDeps>,
+    who: Who,
+    family_id: FamilyId,
+    after: Option<Seq>,
+    outbox: Outbox,
+    gate: Rc<Gate>,
+    flags: Arc<Flags>,
+    stream: Option<InboundStream>,
+    phase: Phase,
+    /// Messages in line on the bus, in order; the first is being waited for.
+    unconfirmed: std::collections::VecDeque<(Option<String>, LocalBoxFuture<'static, Result<MessageUid, Rejection>>)>,
+    confirming: bool,
+    /// A draft waits at the door.
+    admitting: bool,
+    timer: Option<SpawnHandle>,
+    stall_timer: bool,
+}
+
+/// Where a session stands in its life.
+enum Phase {
+    /// Known to the registry, about to learn where its inbox ends.
+    Joining,
+    /// Speaks the protocol.
+    Open(Box<Session>),
+    /// Said its last frame.
+    Closed,
+}
+
+impl SessionActor {
+    /// A session that has passed the upgrade.
+    #[must_use]
+    pub fn new(
+        deps: Arc<SessionDeps>,
+        who: Who,
+        family_id: FamilyId,
+        after: Option<Seq>,
+        outbox: Outbox,
+        stream: InboundStream,
+    ) -> Self {
+        Self {
+            deps,
+            who,
+            family_id,
+            after,
+            outbox,
+            gate: stream.gate(),
+            flags: Arc::default(),
+            stream: Some(stream),
+            phase: Phase::Joining,
+            unconfirmed: std::collections::VecDeque::new(),
+            confirming: false,
+            admitting: false,
+            timer: None,
+            stall_timer: false,
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now { mono: monotonic(), wall: self.deps.clock.now() }
+    }
+
+    /// Runs the protocol with `f` and does what it asks.
+    fn with(
+        &mut self,
+        context: &mut Context<Self>,
+        f: impl FnOnce(&mut Session, Now, &SessionOptions) -> Vec<Effect>,
+    ) {
+        let now = self.now();
+        let effects = match &mut self.phase {
+            Phase::Open(session) => f(session, now, &self.deps.options),
+            Phase::Joining | Phase::Closed => return,
+        };
+        for effect in effects {
+            self.perform(effect, context);
+        }
+    }
+
+    fn perform(&mut self, effect: Effect, context: &mut Context<Self>) {
+        match effect {
+            Effect::Send(frame) => self.send(frame.text(), context),
+            // A page is asked for when little waits, and is itself bounded.
+            Effect::Replay(frame) => drop(self.outbox.text(frame.text(), usize::MAX, monotonic())),
+            Effect::Ping => self.outbox.ping(monotonic()),
+            Effect::Submit(draft) => self.submit(draft, context),
+            Effect::MarkRead(conversation, seq) => self.mark_read(conversation, seq, context),
+            Effect::Typing(recipients) => self.typing(recipients, context),
+            Effect::CheckToken(token) => self.check_token(token, context),
+            Effect::ReadInbox(after) => self.read_inbox(after, context),
+            Effect::Close(close) => self.close(close, context),
+        }
+        self.watch_for_stall(context);
+    }
+
+    fn send(&mut self, text: ByteString, context: &mut Context<Self>) {
+        if self.outbox.text(text, self.deps.options.outgoing_bound(), monotonic()).is_err() {
+            self.close(Close::SlowReader, context);
+        }
+    }
+
+    fn close(&mut self, close: Close, context: &mut Context<Self>) {
+        if matches!(self.phase, Phase::Closed) {
+            return;
+        }
+        self.phase = Phase::Closed;
+        crate::metrics::session_closed(close.label());
+        tracing::debug!(session_id = %self.who.session_id, user_id = %self.who.user_id, reason = close.label(), "session closes");
+        self.outbox.close(close, close == Close::SlowReader, monotonic());
+        context.stop();
+    }
+
+    /// Puts a draft in line. Reading stops until it is, so that the drafts of a session keep their order.
+    fn submit(&mut self, draft: Draft, context: &mut Context<Self>) {
+        let client_message_id = draft.client_message_id.clone();
+        let deps = self.deps.clone();
+        let (user, session) = (self.who.user_id, self.who.session_id);
+        let mut admission = Box::pin(async move { deps.intake.admit(user, session, draft).await });
+        if let Some(result) = admission.as_mut().now_or_never() {
+            self.admitted(client_message_id, result, context);
+            return;
+        }
+        self.admitting = true;
+        self.set_gate();
+        let wait = admission.into_actor(self).map(move |result, actor, context| {
+            actor.admitting = false;
+            actor.set_gate();
+            actor.with(context, |session, now, _| {
+                session.held_back(now);
+                Vec::new()
+            });
+            actor.admitted(client_message_id, result, context);
+        });
+        context.spawn(wait);
+    }
+
+    fn admitted(&mut self, id: Option<String>, result: Result<Admitted, Rejection>, context: &mut Context<Self>) {
+        match result {
+            Ok(admitted) => {
+                self.unconfirmed.push_back((id, admitted.durable().boxed_local()));
+                self.confirm(context);
+                self.set_gate();
+            }
+            Err(rejection) => self.reject(id, &rejection, context),
+        }
+    }
+
+    /// Waits for the first message in line to be durable, then says so: one future at a time, because the bus confirms
+    /// in order.
+    fn confirm(&mut self, context: &mut Context<Self>) {
+        if self.confirming {
+            return;
+        }
+        while let Some((id, mut receipt)) = self.unconfirmed.pop_front() {
+            match Pin::new(&mut receipt).now_or_never() {
+                Some(result) => self.confirmed(id, result, context),
+                None => {
+                    self.confirming = true;
+                    let wait = receipt.into_actor(self).map(move |result, actor, context| {
+                        actor.confirming = false;
+                        actor.confirmed(id, result, context);
+                        actor.confirm(context);
+                        actor.set_gate();
+                    });
+                    context.spawn(wait);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Reads on unless a draft waits at the door or too many wait for the bus.
+    fn set_gate(&self) {
+        if self.admitting || self.unconfirmed.len() >= self.deps.options.in_flight {
+            self.gate.shut();
+        } else {
+            self.gate.open();
+        }
+    }
+
+    fn confirmed(&mut self, id: Option<String>, result: Result<MessageUid, Rejection>, context: &mut Context<Self>) {
+        match result {
+            Ok(uid) => {
+                crate::metrics::accepted();
+                self.with(context, |session, _, _| vec![session.accepted(id, uid)]);
+            }
+            Err(rejection) => self.reject(id, &rejection, context),
+        }
+    }
+
+    fn reject(&mut self, id: Option<String>, rejection: &Rejection, context: &mut Context<Self>) {
+        crate::metrics::rejected(rejection.code());
+        let (code, detail) = (rejection.code(), rejection.to_string());
+        self.with(context, |session, now, options| session.rejected(id, code, detail, now, options));
+    }
+
+    fn mark_read(&mut self, conversation: ConversationId, seq: Seq, context: &mut Context<Self>) {
+        let (deps, user) = (self.deps.clone(), self.who.user_id);
+        let work = async move { crate::http::conversations::mark_read(&deps, user, conversation, seq).await };
+        context.spawn(work.into_actor(self).map(|result, actor, context| {
+            let (code, detail) = match result {
+                Ok(true) => return,
+                Ok(false) => ("unknown_conversation", "`conversationId` is no conversation of yours".to_owned()),
+                Err(error) => {
+                    tracing::warn!(%error, "a read mark was not stored");
+                    ("unavailable", "the read mark could not be stored: try again".to_owned())
+                }
+            };
+            actor.send(ServerFrame::Error { code, detail }.text(), context);
+        }));
+    }
+
+    fn typing(&mut self, recipients: Vec<UserId>, context: &mut Context<Self>) {
+        let user_id = self.who.user_id;
+        let conversation_id = ConversationId::of(recipients.iter().copied().chain([user_id]));
+        let users = recipients.into_iter().filter(|&id| id != user_id).collect();
+        let order = Tell { users, frame: ServerFrame::Typing { user_id, conversation_id }, kind: "typing" };
+        let registry = self.deps.registry.clone();
+        // The registry is gone only when the node is.
+        context.spawn(async move { registry.send(order).await.unwrap_or_default() }.into_actor(self));
+    }
+
+    fn check_token(&mut self, token: String, context: &mut Context<Self>) {
+        let deps = self.deps.clone();
+        let work = async move { deps.accounts.verify(&token).await };
+        context.spawn(work.into_actor(self).map(|result, actor, context| match result {
+            Ok(identity) if identity.user_id == actor.who.user_id => {
+                if identity.family_id != actor.family_id {
+                    let detail = "`accessToken` belongs to another login: open a new connection with it".to_owned();
+                    actor.send(ServerFrame::Error { code: "token_of_other_login", detail }.text(), context);
+                    return;
+                }
+                actor.with(context, |session, _, _| session.token_renewed(identity.expires_at).into_iter().collect());
+                actor.schedule(context);
+            }
+            Ok(_) => {
+                let detail = "`accessToken` belongs to another user".to_owned();
+                actor.send(ServerFrame::Error { code: "token_of_other_user", detail }.text(), context);
+            }
+            Err(error) => {
+                let detail = format!("`accessToken` is refused: {error}");
+                actor.send(ServerFrame::Error { code: "token_refused", detail }.text(), context);
+            }
+        }));
+    }
+
+    /// Reads the next page when the client has taken most of the one before.
+    fn read_inbox(&mut self, after: Seq, context: &mut Context<Self>) {
+        let (store, outbox, user) = (self.deps.store.clone(), self.outbox.clone(), self.who.user_id);
+        let work = async move {
+            outbox.below(LOW_WATER).await;
+            store.inbox_after(user, after, PAGE_MESSAGES, PAGE_BYTES).await
+        };
+        context.spawn(work.into_actor(self).map(move |page, actor, context| match page {
+            Ok(page) => {
+                crate::metrics::gap_healed();
+                let page = page.iter().map(view).collect();
+                actor.with(context, |session, _, _| session.page(page));
+            }
+            Err(error) => {
+                tracing::warn!(%error, user_id = %actor.who.user_id, "an inbox could not be read; it is tried again");
+                actor.with(context, |session, _, _| {
+                    session.page_failed();
+                    Vec::new()
+                });
+                context.run_later(std::time::Duration::from_secs(1), |actor, context| {
+                    actor.with(context, |session, _, _| session.read_on().into_iter().collect());
+                });
+            }
+        }));
+    }
+
+    /// What the registry could not put into the mailbox.
+    fn look_at_flags(&mut self, context: &mut Context<Self>) {
+        if let Some(close) = self.flags.ended() {
+            self.close(close, context);
+            return;
+        }
+        let head = self.flags.head();
+        self.with(context, |session, _, _| {
+            session.exists(head);
+            session.read_on().into_iter().collect()
+        });
+    }
+
+    /// One timer, always set for what comes next.
+    fn schedule(&mut self, context: &mut Context<Self>) {
+        let Phase::Open(session) = &self.phase else { return };
+        let next = session.next_tick(self.now(), &self.deps.options);
+        if let Some(timer) = self.timer.take() {
+            context.cancel_future(timer);
+        }
+        self.timer = Some(context.run_later(next, |actor, context| {
+            actor.timer = None;
+            if actor.gate.is_shut() {
+                let now = actor.now();
+                if let Phase::Open(session) = &mut actor.phase {
+                    session.held_back(now);
+                }
+            }
+            actor.look_at_flags(context);
+            actor.with(context, Session::tick);
+            actor.schedule(context);
+        }));
+    }
+
+    /// While something waits to be written, looks whether the client takes any of it.
+    fn watch_for_stall(&mut self, context: &mut Context<Self>) {
+        if self.stall_timer || self.outbox.is_empty() {
+            return;
+        }
+        self.stall_timer = true;
+        let limit = self.deps.options.write_timeout();
+        let left = limit.saturating_sub(self.outbox.stalled_for(monotonic()));
+        context.run_later(left, move |actor, context| {
+            actor.stall_timer = false;
+            if actor.outbox.stalled_for(monotonic()) >= limit {
+                actor.close(Close::SlowReader, context);
+            } else {
+                actor.watch_for_stall(context);
+            }
+        });
+    }
+}
+
+/// An inbox entry as its reader sees it.
+#[must_use]
+pub fn view(entry: &InboxEntry) -> MessageView {
+    MessageView {
+        seq: entry.seq,
+        message_uid: entry.message_uid,
+        conversation_id: entry.conversation_id,
+        sender_id: entry.sender_id,
+        recipient_ids: addressed(&entry.participants, entry.sender_id),
+        message_body: entry.message_body.clone(),
+        from_auto_reply: entry.from_auto_reply,
+        sent_at: at(entry.sent_at),
+    }
+}
+
+impl Actor for SessionActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.set_mailbox_capacity(MAILBOX);
+        let deps = self.deps.clone();
+        let join = Join {
+            user_id: self.who.user_id,
+            session_id: self.who.session_id,
+            family_id: self.family_id,
+            addr: context.address(),
+            flags: self.flags.clone(),
+            limit: deps.options.sessions_per_user,
+        };
+        let user = self.who.user_id;
+        // First announced, then asked where the inbox ends: what is written in between is pushed.
+        let opening = async move {
+            match deps.registry.send(join).await {
+                Ok(true) => deps.store.head_seq(user).await.map_err(|error| {
+                    tracing::warn!(%error, user_id = %user, "a session could not be opened");
+                    Close::Internal
+                }),
+                Ok(false) => Err(Close::TooMuch),
+                Err(_) => Err(Close::Drained),
+            }
+        };
+        context.spawn(opening.into_actor(self).map(|head, actor, context| match head {
+            Ok(head) => {
+                let now = actor.now();
+                let options = &actor.deps.options;
+                let (session, effects) = Session::open(actor.who.clone(), actor.after, head, now, options);
+                actor.phase = Phase::Open(Box::new(session));
+                for effect in effects {
+                    actor.perform(effect, context);
+                }
+                actor.schedule(context);
+                actor.look_at_flags(context);
+                if let Some(stream) = actor.stream.take() {
+                    context.add_stream(stream);
+                }
+            }
+            Err(close) => actor.close(close, context),
+        }));
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        // However it ended. The registry waits for room: a session that is not taken off would be a leak.
+        self.outbox.close(Close::Internal, false, monotonic());
+        let leave = Leave { user_id: self.who.user_id, session_id: self.who.session_id };
+        let registry = self.deps.registry.clone();
+        actix::spawn(async move { registry.send(leave).await.unwrap_or_default() });
+    }
+}
+
+impl StreamHandler<Inbound> for SessionActor {
+    fn handle(&mut self, inbound: Inbound, context: &mut Self::Context) {
+        match inbound {
+            Inbound::Text(text) => self.with(context, |session, now, options| session.text(&text, now, options)),
+            Inbound::Ping(payload) => {
+                self.outbox.pong(payload, monotonic());
+                self.with(context, |session, now, options| session.heard(now, options).into_iter().collect());
+            }
+            Inbound::Pong => {
+                self.with(context, |session, now, options| session.heard(now, options).into_iter().collect());
+            }
+            Inbound::Close(close) => self.close(close, context),
+        }
+    }
+
+    fn finished(&mut self, context: &mut Self::Context) {
+        if !matches!(self.phase, Phase::Closed) {
+            self.phase = Phase::Closed;
+            crate::metrics::session_closed("gone");
+        }
+        context.stop();
+    }
+}
+
+impl Handler<Push> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, push: Push, context: &mut Self::Context) {
+        for (seq, message) in push.0.iter() {
+            let Phase::Open(session) = &mut self.phase else { return };
+            if session.pushed(*seq) == Pushed::Pass {
+                self.send(message.frame(*seq), context);
+            }
+        }
+        self.look_at_flags(context);
+        self.watch_for_stall(context);
+    }
+}
+
+impl Handler<Ephemeral> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, ephemeral: Ephemeral, context: &mut Self::Context) {
+        if !matches!(self.phase, Phase::Open(_)) {
+            return;
+        }
+        // Shed long before anything that must arrive is in danger.
+        if self.outbox.bytes() > self.deps.options.outgoing_bytes / 4 {
+            crate::metrics::shed(ephemeral.kind);
+            return;
+        }
+        self.send(ephemeral.text, context);
+        self.watch_for_stall(context);
+    }
+}
+
+impl Handler<Wake> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Wake, context: &mut Self::Context) {
+        self.look_at_flags(context);
+    }
+}

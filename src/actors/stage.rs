@@ -1,0 +1,163 @@
+//! Runs a stage that decides about one envelope at a time: in order for one sender, side by side for different ones.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::feeder::Job;
+use crate::envelope::Envelope;
+use crate::ids::UserId;
+use crate::intake::key;
+use crate::pipeline::bus::{self, Bus, Topic};
+use crate::pipeline::stages::Stage;
+
+/// Time before a publish that failed is tried again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Where an envelope goes next: in memory to a stage that lives here, over the bus to any other.
+pub struct Hops {
+    /// The bus.
+    pub bus: Arc<dyn Bus>,
+    /// The stages of this node. Each has room for all records in flight: a hop never waits.
+    pub here: HashMap<Topic, mpsc::Sender<Job>>,
+}
+
+impl Hops {
+    /// Passes an envelope on, and finishes its record when the next topic lives elsewhere and has it safely.
+    ///
+    /// # Errors
+    /// [`bus::Error::Closed`]: the record is done again after a restart.
+    pub async fn pass(&self, mut job: Job) -> Result<(), bus::Error> {
+        let Some(next) = job.envelope.advance().cloned() else {
+            tracing::warn!(message_uid = %job.envelope.message_uid, place = %job.ticket.place(), "the pipeline ends before the router");
+            job.ticket.finish();
+            return Ok(());
+        };
+        if let Some(stage) = self.here.get(&next) {
+            return stage.send(job).await.map_err(|_| bus::Error::Closed("the stage is gone".into()));
+        }
+        self.publish(&next, &job.envelope).await?;
+        job.ticket.finish();
+        Ok(())
+    }
+
+    /// Publishes until the bus has it.
+    ///
+    /// # Errors
+    /// [`bus::Error::Closed`], [`bus::Error::TooLarge`].
+    pub async fn publish(&self, topic: &Topic, envelope: &Envelope) -> Result<(), bus::Error> {
+        loop {
+            let room = self.bus.room_inside();
+            match self.bus.publish(room, topic, key(envelope.sender_id), envelope.to_bytes().into()).await {
+                Ok(_) => return Ok(()),
+                Err(error @ (bus::Error::Closed(_) | bus::Error::TooLarge { .. } | bus::Error::Corrupt(_))) => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    tracing::warn!(%topic, %error, "a message cannot be passed on; it is tried again");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+/// The messages of one sender that are at this stage; one is being worked on.
+#[derive(Default)]
+struct Lane {
+    waiting: VecDeque<Job>,
+    /// The stage crashed over this sender's message: nothing overtakes it until it comes again.
+    broken: bool,
+}
+
+/// The actor. One for each hosted stage of this kind.
+pub struct StageActor {
+    stage: Arc<dyn Stage>,
+    hops: Arc<Hops>,
+    jobs: Option<mpsc::Receiver<Job>>,
+    lanes: HashMap<UserId, Lane>,
+}
+
+impl StageActor {
+    /// Runs `stage` over what comes in by `jobs`.
+    #[must_use]
+    pub fn new(stage: Arc<dyn Stage>, hops: Arc<Hops>, jobs: mpsc::Receiver<Job>) -> Self {
+        Self { stage, hops, jobs: Some(jobs), lanes: HashMap::new() }
+    }
+
+    fn begin(&mut self, job: Job, context: &mut Context<Self>) {
+        let (stage, hops, sender) = (self.stage.clone(), self.hops.clone(), job.envelope.sender_id);
+        // A task of its own: a panic ends it and not the actor, and drops the ticket, so the record is done again.
+        let task = actix::spawn(run(stage, hops, job));
+        context.spawn(task.into_actor(self).map(move |ended, actor, context| {
+            let broken = !matches!(ended, Ok(Ok(())));
+            if let Ok(Err(error)) = &ended {
+                tracing::warn!(%error, "a stage could not pass a message on");
+            }
+            actor.ended(sender, broken, context);
+        }));
+    }
+
+    fn ended(&mut self, sender: UserId, broken: bool, context: &mut Context<Self>) {
+        let Some(lane) = self.lanes.get_mut(&sender) else { return };
+        if broken {
+            // Abandoned with the one before them, they come again behind it.
+            lane.broken = true;
+            lane.waiting.clear();
+            return;
+        }
+        match lane.waiting.pop_front() {
+            Some(job) => self.begin(job, context),
+            None => {
+                self.lanes.remove(&sender);
+            }
+        }
+    }
+}
+
+async fn run(stage: Arc<dyn Stage>, hops: Arc<Hops>, job: Job) -> Result<(), bus::Error> {
+    let outcome = stage.apply(job.envelope).await;
+    for made in outcome.made {
+        let Some(first) = made.event_destinations.first().cloned() else { continue };
+        hops.publish(&first, &made).await?;
+    }
+    match outcome.pass {
+        Some(envelope) => hops.pass(Job { envelope, ticket: job.ticket }).await,
+        None => {
+            job.ticket.finish();
+            Ok(())
+        }
+    }
+}
+
+impl Actor for StageActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        if let Some(jobs) = self.jobs.take() {
+            context.add_stream(ReceiverStream::new(jobs));
+        }
+    }
+}
+
+impl StreamHandler<Job> for StageActor {
+    fn handle(&mut self, job: Job, context: &mut Self::Context) {
+        let sender = job.envelope.sender_id;
+        match self.lanes.get_mut(&sender) {
+            Some(lane) if lane.broken && job.ticket.attempts() == 1 => drop(job),
+            Some(lane) if lane.broken => {
+                lane.broken = false;
+                self.begin(job, context);
+            }
+            Some(lane) => lane.waiting.push_back(job),
+            None => {
+                self.lanes.insert(sender, Lane::default());
+                self.begin(job, context);
+            }
+        }
+    }
+}

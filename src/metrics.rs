@@ -1,0 +1,131 @@
+//! Every metric, declared once: the doc comment of its function is its help text.
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// Bounds of the histograms of seconds.
+const SECONDS: [f64; 14] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 30.0];
+
+macro_rules! declare {
+    ($($kind:ident $function:ident($($label:ident),*) $name:literal #[doc = $help:literal];)*) => {
+        $(declare!(@ $kind $function($($label),*) $name $help);)*
+
+        fn describe() {
+            $(declare!(@describe $kind $name $help);)*
+        }
+
+        /// The names of all metrics, for the test that holds the dashboards to them.
+        pub const NAMES: &[&str] = &[$($name),*];
+    };
+    (@ counter $function:ident($($label:ident),*) $name:literal $help:literal) => {
+        #[doc = $help]
+        pub fn $function($($label: &'static str),*) { metrics::counter!($name $(, stringify!($label) => $label)*).increment(1); }
+    };
+    (@ counts $function:ident($($label:ident),*) $name:literal $help:literal) => {
+        #[doc = $help]
+        pub fn $function(n: u64 $(, $label: &'static str)*) { metrics::counter!($name $(, stringify!($label) => $label)*).increment(n); }
+    };
+    (@ total $function:ident($($label:ident),*) $name:literal $help:literal) => {
+        #[doc = $help]
+        pub fn $function(n: u64 $(, $label: &'static str)*) { metrics::counter!($name $(, stringify!($label) => $label)*).absolute(n); }
+    };
+    (@ gauge $function:ident($($label:ident),*) $name:literal $help:literal) => {
+        #[doc = $help]
+        pub fn $function(value: f64 $(, $label: &'static str)*) { metrics::gauge!($name $(, stringify!($label) => $label)*).set(value); }
+    };
+    (@ seconds $function:ident($($label:ident),*) $name:literal $help:literal) => {
+        #[doc = $help]
+        pub fn $function(seconds: f64 $(, $label: &'static str)*) { metrics::histogram!($name $(, stringify!($label) => $label)*).record(seconds); }
+    };
+    (@describe counter $name:literal $help:literal) => { metrics::describe_counter!($name, $help.trim()); };
+    (@describe counts $name:literal $help:literal) => { metrics::describe_counter!($name, $help.trim()); };
+    (@describe total $name:literal $help:literal) => { metrics::describe_counter!($name, $help.trim()); };
+    (@describe gauge $name:literal $help:literal) => { metrics::describe_gauge!($name, $help.trim()); };
+    (@describe seconds $name:literal $help:literal) => { metrics::describe_histogram!($name, $help.trim()); };
+}
+
+declare! {
+    counter accepted() "parlor_messages_accepted_total"
+        /// Messages that were made durable and acknowledged to their sender.
+        ;
+    counter rejected(code) "parlor_messages_rejected_total"
+        /// Messages that were not taken, by the code that their sender was told.
+        ;
+    counts placed() "parlor_messages_placed_total"
+        /// Messages that the router wrote into inboxes.
+        ;
+    counts repeated() "parlor_messages_repeated_total"
+        /// Messages that stood in the inboxes already when the router came to write them.
+        ;
+    counts deliveries() "parlor_deliveries_total"
+        /// Places given in inboxes.
+        ;
+    seconds route() "parlor_route_seconds"
+        /// Time of one transaction of the router, in seconds.
+        ;
+    seconds delay() "parlor_delivery_delay_seconds"
+        /// Time from a message's sentAt until it was handed to the sessions of this node, in seconds.
+        ;
+    counter route_failed() "parlor_route_failed_total"
+        /// Transactions of the router that failed and are tried again.
+        ;
+    counter dead_letter(reason) "parlor_dead_letters_total"
+        /// Records put aside, by reason: unreadable, wrong_topic, too_many_hops, crashes.
+        ;
+    counter abandoned(stage) "parlor_stage_abandoned_total"
+        /// Records whose stage ended without finishing them; they are done again.
+        ;
+    counter actor_restarted(actor) "parlor_actor_restarts_total"
+        /// Actors that died and were started anew.
+        ;
+    counter mailbox_overflow(actor) "parlor_mailbox_overflow_total"
+        /// Messages that found an actor's mailbox full.
+        ;
+    gauge sessions() "parlor_sessions"
+        /// Live websockets on this node.
+        ;
+    counter session_opened() "parlor_sessions_opened_total"
+        /// Websockets opened.
+        ;
+    counter session_closed(reason) "parlor_sessions_closed_total"
+        /// Websockets closed, by reason.
+        ;
+    counter gap_healed() "parlor_gaps_healed_total"
+        /// Pages of an inbox that sessions read because pushed messages were missing.
+        ;
+    counter shed(kind) "parlor_shed_total"
+        /// Ephemeral frames (typing, presence, read) that were not sent because a client reads slowly.
+        ;
+    gauge bus_unfinished_bytes() "parlor_bus_unfinished_bytes"
+        /// Bytes on the embedded bus that no stage has finished yet.
+        ;
+    gauge bus_unfinished_records() "parlor_bus_unfinished_records"
+        /// Records on the embedded bus that no stage has finished yet.
+        ;
+    gauge bus_segments() "parlor_bus_segments"
+        /// Files of the embedded bus.
+        ;
+    total bus_records() "parlor_bus_records_total"
+        /// Records written by the embedded bus.
+        ;
+    total bus_batches() "parlor_bus_batches_total"
+        /// Group commits of the embedded bus.
+        ;
+    total bus_write_errors() "parlor_bus_write_errors_total"
+        /// Group commits of the embedded bus that failed.
+        ;
+    counter auth_failed(code) "parlor_auth_failed_total"
+        /// Tokens refused, by code.
+        ;
+}
+
+/// Installs the recorder of this process; `None` when there is one already, as in tests.
+#[must_use]
+pub fn install() -> Option<PrometheusHandle> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+        .ok()?
+        .install_recorder()
+        .ok()?;
+    describe();
+    Some(handle)
+}
