@@ -1,1 +1,4 @@
+//! The settings: one struct per concern.
 
+pub mod accounts;
+pub mod secret;
