@@ -15,6 +15,9 @@ pub mod account_events;
 pub mod tokens;
 pub mod users;
 
+#[cfg(test)]
+pub(crate) mod testing;
+
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// The schema's file within the data folder.

@@ -153,13 +153,13 @@ impl UserCommand {
     pub async fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Add { name, role, data, .. } => {
-                let password = read_password(io::stdin().lock())?;
+                let password = read_password()?;
                 let user = create(data).await?.add(&name.name, &password, role.into()).await.context(name.name)?;
                 say(&format!("added {} (id {}, role {})", user.username, user.id, user.role))
             }
             Self::List { search, data } => list(&open(data).await?, &search).await,
             Self::Passwd { name, data, .. } => {
-                let password = read_password(io::stdin().lock())?;
+                let password = read_password()?;
                 let (accounts, user) = find(data, name).await?;
                 accounts.set_password(user.id, &password).await.context(user.username.clone())?;
                 say(&format!("set the password of {} (id {}); all logins of theirs have ended", user.username, user.id))
@@ -225,12 +225,17 @@ async fn open_folder(folder: &Path) -> anyhow::Result<Administration> {
     Ok(Administration::alone(store, Clock::system())?)
 }
 
-/// The first line, without its end. More than that is refused rather than dropped: somebody meant it.
-fn read_password(input: impl Read) -> anyhow::Result<Secret> {
-    if io::stdin().is_terminal() {
-        // Read from a terminal it would stand on the screen.
+fn read_password() -> anyhow::Result<Secret> {
+    let input = io::stdin().lock();
+    if input.is_terminal() {
+        // Typed there it would stand on the screen.
         bail!("--password-stdin reads from a pipe or file, not from a terminal");
     }
+    read_line(input)
+}
+
+/// The first line, without its end. More than that is refused rather than dropped: somebody meant it.
+fn read_line(input: impl Read) -> anyhow::Result<Secret> {
     let mut text = String::new();
     // Enough to see that it is too long, and no more.
     let bound = (password::MAX_BYTES + 3) as u64;
@@ -250,5 +255,52 @@ fn say(line: &str) -> anyhow::Result<()> {
     match writeln!(io::stdout().lock(), "{line}") {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         done => Ok(done?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(subcommand)]
+        command: UserCommand,
+    }
+
+    fn parse(line: &str) -> Result<UserCommand, clap::Error> {
+        Cli::try_parse_from(line.split(' ')).map(|cli| cli.command)
+    }
+
+    #[test]
+    fn the_password_comes_from_standard_input_only() {
+        assert!(parse("user add ada --password-stdin --role admin --data d").is_ok());
+        assert!(parse("user add ada --data d").is_err());
+        assert!(parse("user passwd ada --data d").is_err());
+        assert!(parse("user add ada --password hunter2 --data d").is_err());
+    }
+
+    #[test]
+    fn a_password_is_one_line_of_8_to_1024_bytes() {
+        let read = |text: &str| read_line(text.as_bytes()).map(|secret| secret.expose().to_owned());
+        for input in ["correct horse", "correct horse\n", "correct horse\r\n"] {
+            assert_eq!(read(input).unwrap(), "correct horse");
+        }
+        assert!(read("1234567\n").is_err());
+        assert!(read("two\nlines of it\n").is_err());
+        assert_eq!(read(&format!("{}\r\n", "x".repeat(1024))).unwrap().len(), 1024);
+        assert!(read(&"x".repeat(1025)).is_err());
+        assert!(read(&"x".repeat(1 << 20)).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_mistyped_folder_is_told_and_not_made() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("typo");
+        let error = open(DataFolder { folder: folder.clone() }).await.unwrap_err();
+        assert!(error.to_string().contains("no data folder"), "{error}");
+        assert!(!folder.exists());
     }
 }

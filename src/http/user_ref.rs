@@ -48,3 +48,34 @@ impl<'de> Deserialize<'de> for UserRef {
         text.parse().map(|id| Self::Id(UserId(id))).map_err(|_| de::Error::custom("a user is a number, or `me`"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::ids::FamilyId;
+
+    fn caller(role: Role) -> Identity {
+        let (user_id, family_id) = (UserId(7), FamilyId::fresh());
+        Identity { user_id, username: "ada".into(), role, family_id, expires_at: DateTime::UNIX_EPOCH }
+    }
+
+    #[test]
+    fn a_user_is_a_number_or_me() {
+        let read = |text: &str| serde_json::from_value::<UserRef>(text.into()).ok();
+        assert_eq!(read("me"), Some(UserRef::Me));
+        assert_eq!(read("12"), Some(UserRef::Id(UserId(12))));
+        assert_eq!((read("Me"), read(""), read("1.0")), (None, None, None));
+    }
+
+    #[test]
+    fn one_touches_ones_own_things_and_an_administrator_anybodys() {
+        for of in [UserRef::Me, UserRef::Id(UserId(7))] {
+            assert_eq!(of.owned(&caller(Role::User)), Ok(UserId(7)));
+        }
+        let other = UserRef::Id(UserId(8));
+        assert_eq!(other.owned(&caller(Role::User)).unwrap_err().code(), "user_not_found");
+        assert_eq!(other.owned(&caller(Role::Admin)), Ok(UserId(8)));
+    }
+}
