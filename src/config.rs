@@ -1,2 +1,5 @@
-//! Settings.
+//! The settings: one struct per concern.
+
+pub mod accounts;
+pub mod secret;
 pub mod session;

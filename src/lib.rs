@@ -2,9 +2,12 @@
 
 pub mod accounts;
 pub mod actors;
+pub mod chat;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod envelope;
+pub mod http;
 pub mod ids;
 pub mod intake;
 pub mod metrics;

@@ -4,17 +4,25 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use quick_cache::sync::Cache;
+use sqlx::Row;
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
 
 use crate::ids::ConversationId;
 
+pub mod account_events;
 pub mod conversations;
 pub mod inbox;
 mod rows;
 pub mod tokens;
 pub mod users;
+
+#[cfg(test)]
+pub(crate) mod testing;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -26,6 +34,9 @@ const READERS: u32 = 4;
 const KNOWN_CONVERSATIONS: usize = 50_000;
 /// How long a statement waits for another process (`parlor user add` beside the server) that is writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How a transaction that writes begins: with the lock, so that what it read still holds when it writes.
+pub(crate) const IMMEDIATE: &str = "BEGIN IMMEDIATE";
 
 /// What went wrong in the store.
 #[derive(Debug, thiserror::Error)]
@@ -100,4 +111,11 @@ fn explain(error: sqlx::migrate::MigrateError) -> Error {
         MigrateError::Execute(error) => Error::Sql(error),
         other => Error::Schema(format!("cannot bring the tables up to date: {other}")),
     }
+}
+
+/// A time column: milliseconds since 1970, UTC.
+pub(crate) fn time(row: &SqliteRow, column: &'static str) -> Result<DateTime<Utc>, sqlx::Error> {
+    let millis: i64 = row.try_get(column)?;
+    DateTime::from_timestamp_millis(millis)
+        .ok_or_else(|| sqlx::Error::ColumnDecode { index: column.into(), source: "no such time".into() })
 }

@@ -1,0 +1,57 @@
+//! The HTTP interface under `/api/v1`: one resource, one file.
+
+use actix_web::web::{self, ServiceConfig};
+
+use crate::accounts::Accounts;
+use crate::clock::Clock;
+use crate::store::Store;
+
+pub mod admin;
+pub mod auth;
+pub mod client_address;
+pub mod login;
+pub mod me;
+pub mod openapi;
+pub mod page;
+pub mod problem;
+pub mod user_ref;
+pub mod users;
+
+pub use client_address::TrustedProxies;
+pub use problem::Problem;
+
+/// What the handlers work with; put into the app as `web::Data<State>`.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// Logins and who is asking.
+    pub accounts: Accounts,
+    /// The tables.
+    pub store: Store,
+    /// The time.
+    pub clock: Clock,
+    /// Whose word about the client's address is taken.
+    pub trusted_proxies: TrustedProxies,
+}
+
+/// Registers everything under `/api/`, and that what is not there is a problem document too. Needs `web::Data<State>`
+/// in the app.
+pub fn api(cfg: &mut ServiceConfig) {
+    let v1 = web::scope("/api/v1")
+        .configure(users::routes)
+        .configure(login::routes)
+        .configure(me::routes)
+        .configure(admin::routes)
+        .configure(openapi::routes)
+        .default_service(web::to(problem::not_found));
+    cfg.app_data(problem::json_config())
+        .app_data(problem::query_config())
+        .app_data(problem::path_config())
+        .configure(openapi::ui)
+        .service(v1)
+        .default_service(web::to(problem::not_found));
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! The description of `/api/v1` for programs (`/api/v1/openapi.json`) and people (`/api/docs/`).
+
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpResponse, http::header::ContentType};
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Content, Ref, RefOr};
+use utoipa::{Modify, OpenApi};
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use super::problem::{CONTENT_TYPE, Document, resource};
+use super::{Problem, admin, login, me, users};
+
+const JSON_PATH: &str = "/api/v1/openapi.json";
+
+/// The description of everything under `/api/v1`. A new resource is listed here; its
+/// refusals need a status and a description (the codes), no body.
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Parlor", description = "A chat server whose users program their own messages. Errors are RFC 9457 \
+         problem documents with a stable `code`; lists are `{items, next}`."),
+    paths(
+        users::register,
+        users::search,
+        login::login,
+        login::refresh,
+        login::logout,
+        me::me,
+        admin::list,
+        admin::disable,
+        admin::enable,
+        admin::set_role,
+        admin::set_password,
+    ),
+    components(schemas(Document)),
+    modifiers(&Bearer, &Problems),
+    tags(
+        (name = "accounts", description = "Register, log in and out"),
+        (name = "users", description = "Whom one can write to"),
+        (name = "administration", description = "For the role `admin`"),
+    )
+)]
+pub struct ApiDoc;
+
+/// Names the way in that the paths refer to as `bearer`.
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+        openapi.components.get_or_insert_default().add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
+
+/// Gives every refusal that a path lists the body that all of them have, so that none need say so.
+struct Problems;
+
+impl Modify for Problems {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let operations = openapi.paths.paths.values_mut().flat_map(operations);
+        for (status, response) in operations.flat_map(|operation| operation.responses.responses.iter_mut()) {
+            if let RefOr::T(response) = response
+                && status.starts_with(['4', '5'])
+                && response.content.is_empty()
+            {
+                let content = Content::new(Some(Ref::from_schema_name("Problem")));
+                response.content.insert(CONTENT_TYPE.to_owned(), RefOr::T(content));
+            }
+        }
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let PathItem { get, put, post, delete, patch, .. } = item;
+    [get, put, post, delete, patch].into_iter().filter_map(|operation| operation.as_mut())
+}
+
+/// Registers the document.
+pub fn routes(cfg: &mut ServiceConfig) {
+    cfg.service(resource("/openapi.json", "GET").route(web::get().to(document)));
+}
+
+/// Registers the pages for people.
+pub fn ui(cfg: &mut ServiceConfig) {
+    cfg.service(web::redirect("/api/docs", "/api/docs/"))
+        .service(SwaggerUi::new("/api/docs/{_:.*}").config(Config::from(JSON_PATH)));
+}
+
+async fn document() -> Result<HttpResponse, Problem> {
+    let json = ApiDoc::openapi().to_json().map_err(|error| Problem::internal(&error))?;
+    Ok(HttpResponse::Ok().content_type(ContentType::json()).body(json))
+}
