@@ -1,1 +1,3 @@
+//! The settings: one struct per concern.
 
+pub mod bus;
