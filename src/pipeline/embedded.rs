@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use self::consumer::EmbeddedConsumer;
 use self::dead_letter::DeadLetters;
 use self::journal::{Append, Command, Journal, Settings};
+use self::recovery::Recovered;
 use self::room::Ledger;
 use self::shared::{Counters, Shared};
 use crate::clock::Clock;
@@ -38,7 +39,7 @@ mod state;
 
 pub use self::shared::BusStats;
 
-/// Why the bus could not be opened. Nothing was changed.
+/// Why the bus could not be opened. Nothing that was ever acknowledged has been changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The settings cannot be.
@@ -117,11 +118,22 @@ impl EmbeddedBus {
         let recovered = recovery::recover(folder, options.partitions, &ledger)?;
         let letters = DeadLetters::open(folder, options.dead_letter_bytes)
             .map_err(|source| Error::io("open", &folder.join(dead_letter::FILE_NAME), source))?;
+        let bus = Self::start(recovered, letters, ledger, options, clock);
+        bus.map_err(|source| Error::io("start the thread for", folder, source))
+    }
+
+    fn start(
+        recovered: Recovered,
+        letters: DeadLetters,
+        ledger: Arc<Ledger>,
+        options: &BusOptions,
+        clock: Clock,
+    ) -> io::Result<Self> {
         let mut next: HashMap<Topic, Vec<u64>> = HashMap::new();
         for (topic, partition, part) in recovered.state.parts() {
             *journal::place(&mut next, topic, partition) = part.next();
         }
-        let partitions = recovered.state.partitions();
+        let (partitions, max_record_bytes) = (recovered.state.partitions(), options.max_record_bytes);
         let shared = Shared::new(recovered.state, ledger);
         Counters::set(&shared.counters.segments, recovered.log.segments());
         Counters::set(&shared.counters.journal_bytes, recovered.log.bytes());
@@ -141,13 +153,11 @@ impl EmbeddedBus {
             roll: recovered.roll,
             buffer: Vec::new(),
             positions_due: false,
+            unsealed: false,
             refusing: false,
         };
-        let thread = std::thread::Builder::new()
-            .name("parlor-bus".into())
-            .spawn(move || journal.run())
-            .map_err(|source| Error::io("start the thread for", folder, source))?;
-        let (thread, max_record_bytes) = (Mutex::new(Some(thread)), options.max_record_bytes);
+        let thread = std::thread::Builder::new().name("parlor-bus".into()).spawn(move || journal.run())?;
+        let thread = Mutex::new(Some(thread));
         Ok(Self { shared, journal: sender, thread, clock, partitions, max_record_bytes })
     }
 
@@ -252,5 +262,60 @@ impl Drop for EmbeddedBus {
     fn drop(&mut self) {
         self.shared.end("it is stopped");
         let _ = self.journal.send(Command::Close);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    /// A bus whose journal writes to this device.
+    fn on(device: &str, home: &Path) -> EmbeddedBus {
+        let (options, ledger) = (BusOptions::default(), Ledger::new(1000));
+        let mut recovered = recovery::recover(home, 1, &ledger).unwrap();
+        recovered.log.active.file = File::options().write(true).open(device).unwrap();
+        let letters = DeadLetters::open(home, 1000).unwrap();
+        EmbeddedBus::start(recovered, letters, ledger, &options, Clock::system()).unwrap()
+    }
+
+    async fn fails_for_good(bus: &EmbeddedBus, word: &str) {
+        let topic = Topic::from("t");
+        let mut consumer = bus.subscribe(&topic).unwrap();
+        let receipts = (0..3).map(|_| bus.publish(Room(None), &topic, "k".into(), "lost".into())).collect::<Vec<_>>();
+        for outcome in join_all(receipts).await {
+            assert!(matches!(outcome, Err(bus::Error::Closed(reason)) if reason.contains(word)));
+        }
+        assert!(bus.failed().await.contains(word));
+        assert!(matches!(consumer.receive(1).await, Err(bus::Error::Closed(reason)) if reason.contains(word)));
+        assert!(matches!(bus.room(1).await, Err(bus::Error::Closed(_))));
+        bus.close().await;
+        assert!(bus.failed().await.contains(word), "known to whoever asks late");
+    }
+
+    #[tokio::test]
+    async fn a_failed_sync_ends_the_bus_for_good() {
+        let home = tempfile::tempdir().unwrap();
+        // It takes every write and cannot be synced.
+        fails_for_good(&on("/dev/null", home.path()), "could not sync").await;
+    }
+
+    #[tokio::test]
+    async fn a_refused_write_that_cannot_be_cut_off_ends_the_bus_for_good() {
+        let home = tempfile::tempdir().unwrap();
+        // It is always full and cannot be shortened.
+        fails_for_good(&on("/dev/full", home.path()), "could not cut a failed write off").await;
+    }
+
+    #[tokio::test]
+    async fn a_bus_that_is_well_does_not_fail_by_being_closed() {
+        let home = tempfile::tempdir().unwrap();
+        let bus = EmbeddedBus::open(home.path(), &BusOptions::default(), Clock::system()).unwrap();
+        let failed = bus.failed();
+        bus.close().await;
+        assert!(failed.now_or_never().is_none());
     }
 }

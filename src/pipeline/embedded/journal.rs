@@ -59,6 +59,8 @@ pub(super) struct Journal {
     pub(super) buffer: Vec<u8>,
     /// Positions have moved and are not in the journal.
     pub(super) positions_due: bool,
+    /// No marker stands behind the last records yet. A start can tell damage to them from a torn write only by one.
+    pub(super) unsealed: bool,
     /// The disk does not take writes: said once, not at every attempt.
     pub(super) refusing: bool,
 }
@@ -115,7 +117,7 @@ impl Journal {
     /// Waits for something to do and takes what else is in line.
     fn gather(&mut self) -> Round {
         let mut round = Round::default();
-        if self.positions_due {
+        if self.positions_due || self.unsealed {
             match self.inbox.recv_timeout(self.settings.position_flush) {
                 Ok(command) => self.take(&mut round, command),
                 Err(RecvTimeoutError::Timeout) => round.quiet = true,
@@ -159,7 +161,7 @@ impl Journal {
         if !round.appends.is_empty() {
             self.write_records(round.appends)?;
         }
-        if self.positions_due && (round.quiet || round.close) {
+        if round.quiet || round.close {
             self.write_positions(round.close)?;
         }
         if round.close {
@@ -194,7 +196,7 @@ impl Journal {
             return Ok(());
         }
         self.shared.state().written(&moved);
-        self.positions_due = false;
+        (self.positions_due, self.unsealed) = (false, true);
         self.show(appends, &offsets);
         Ok(())
     }
@@ -259,18 +261,18 @@ impl Journal {
         reason.into()
     }
 
-    /// Writes positions without records. They need no sync of their own: to lose them is to run records again.
+    /// Writes a marker and the positions, without records. They need no sync of their own: to lose them is to run records again.
     fn write_positions(&mut self, closing: bool) -> Result<(), Failed> {
         self.begin_batch();
         let moved = self.add_positions();
-        if moved.is_empty() {
+        if moved.is_empty() && !self.unsealed {
             self.positions_due = false;
             return Ok(());
         }
         match self.write(closing) {
             Ok(()) => {
                 self.shared.state().written(&moved);
-                self.positions_due = false;
+                (self.positions_due, self.unsealed) = (false, false);
                 Ok(())
             }
             // They stay due, and are tried again.
@@ -382,6 +384,7 @@ impl Journal {
             return self.settle(fault).map(|_| false);
         }
         self.shared.state().written(&moved);
+        self.unsealed = true;
         for ((topic, partition), (first, end)) in carried {
             log::extend(&mut self.log.active.extent, &topic, partition, first);
             log::extend(&mut self.log.active.extent, &topic, partition, end - 1);

@@ -60,8 +60,8 @@ pub(super) fn recover(folder: &Path, partitions: u32, ledger: &Arc<Ledger>) -> R
         Ok(()) => reading.content.len(),
         Err(damage) => reading.torn(&damage)?,
     };
-    let active = reopen(folder, last, end as u64, std::mem::take(&mut reading.extent))?;
     check_gaps(folder, &numbers, &found)?;
+    let active = reopen(folder, last, end as u64, std::mem::take(&mut reading.extent))?;
     let unfinished = found.values().flat_map(BTreeMap::values).any(|part| !part.records.is_empty());
     let changed = reading.head.partitions != partitions;
     if changed && unfinished {

@@ -251,3 +251,82 @@ impl<'a> Reader<'a> {
         Some((topic, self.u32()?, self.u64()?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frames() -> impl Strategy<Value = (String, Vec<u8>, Vec<u8>, u32, u64, u64)> {
+        let bytes = || prop::collection::vec(any::<u8>(), 0..300);
+        (".{0,60}", bytes(), bytes(), any::<u32>(), any::<u64>(), any::<u64>())
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded((topic, key, payload, partition, a, b) in frames(), version in any::<u16>()) {
+            let topic = topic.as_str();
+            let all = [
+                Frame::Head(Head { version, number: a, partitions: partition, marks: partition ^ 1 }),
+                Frame::Mark(Mark { topic, partition, next: a, committed: b }),
+                Frame::Batch(Marker { number: a, position: b, durable: a ^ b }),
+                Frame::Record(Stored { topic, partition, offset: a, key: &key, payload: &payload }),
+                Frame::Position(Position { topic, partition, next: b }),
+            ];
+            let mut written = Vec::new();
+            for frame in &all {
+                frame.encode(&mut written);
+            }
+            let mut rest = &written[..];
+            for frame in all {
+                let (read, length) = Frame::decode(rest).unwrap();
+                prop_assert_eq!(read, frame);
+                rest = &rest[length..];
+            }
+            prop_assert!(rest.is_empty());
+        }
+
+        #[test]
+        fn a_frame_with_any_bit_flipped_or_cut_short_is_damage((topic, key, payload, partition, a, _) in frames(), at in any::<prop::sample::Index>()) {
+            let mut written = Vec::new();
+            Frame::Record(Stored { topic: &topic, partition, offset: a, key: &key, payload: &payload }).encode(&mut written);
+            prop_assert!(written.len() as u64 <= (key.len() + payload.len()) as u64 + MAX_RECORD_OVERHEAD);
+            prop_assert!(Frame::decode(&written[..at.index(written.len())]).is_err());
+            let bit = at.index(written.len() * 8);
+            written[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(Frame::decode(&written).is_err());
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0..7_u8) {
+            let _ = Frame::decode(&bytes);
+            // And bytes with a good checksum, as another program might write them.
+            let body = [&[kind][..], &bytes].concat();
+            let mut framed = u32::try_from(body.len()).unwrap().to_le_bytes().to_vec();
+            framed.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
+            framed.extend_from_slice(&body);
+            let _ = Frame::decode(&framed);
+        }
+    }
+
+    #[test]
+    fn only_a_marker_in_its_own_place_that_says_so_proves_a_loss() {
+        let marker = |number, position, durable| {
+            let mut file = vec![0; 100];
+            Frame::Batch(Marker { number, position, durable }).encode(&mut file);
+            file
+        };
+        assert_eq!(proof_of_loss(&marker(7, 100, 80), 7, 79), Some(100));
+        assert_eq!(proof_of_loss(&marker(7, 100, 80), 7, 80), None, "the damaged bytes were not yet synced");
+        assert_eq!(proof_of_loss(&marker(7, 101, 80), 7, 79), None, "another place");
+        assert_eq!(proof_of_loss(&marker(6, 100, 80), 7, 79), None, "another file");
+        assert_eq!(proof_of_loss(&marker(7, 100, 80), 7, 100), None, "not behind the damage");
+        assert_eq!(proof_of_loss(&[], 7, 0), None);
+    }
+
+    #[test]
+    fn zeros_are_damage() {
+        assert!(Frame::decode(&[0; 64]).is_err());
+    }
+}
