@@ -1,5 +1,6 @@
 //! The settings: one struct per concern.
 
 pub mod accounts;
+pub mod bus;
 pub mod secret;
 pub mod session;
