@@ -154,7 +154,9 @@ impl Client {
                 Incoming::Text(text) => Happening::Text(text),
                 Incoming::Heard => Happening::Event(Event::Heard),
                 Incoming::Closed(code) => {
-                    self.socket = None;
+                    if let Some(mut socket) = self.socket.take() {
+                        socket.close().await;
+                    }
                     Happening::Event(Event::Closed(code))
                 }
             },

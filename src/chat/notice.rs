@@ -57,7 +57,9 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connected => f.write_str("* connected"),
-            Self::Reconnecting { why, after: Duration::ZERO } => write!(f, "* {}; reconnecting …", sanitize(why)),
+            Self::Reconnecting { why, after } if *after < Duration::from_millis(100) => {
+                write!(f, "* {}; reconnecting …", sanitize(why))
+            }
             Self::Reconnecting { why, after } => {
                 write!(f, "* {}; reconnecting in {} s …", sanitize(why), seconds(*after))
             }
@@ -95,7 +97,11 @@ pub(super) fn excerpt(body: &str) -> String {
 }
 
 fn seconds(wait: Duration) -> String {
-    if wait < Duration::from_secs(1) { format!("{:.1}", wait.as_secs_f64()) } else { format!("{:.0}", wait.as_secs_f64()) }
+    if wait < Duration::from_secs(1) {
+        format!("{:.1}", wait.as_secs_f64())
+    } else {
+        format!("{:.0}", wait.as_secs_f64())
+    }
 }
 
 #[cfg(test)]
@@ -109,6 +115,7 @@ mod tests {
         };
         assert_eq!(line(2100), "* connection lost; reconnecting in 2 s …");
         assert_eq!(line(120), "* connection lost; reconnecting in 0.1 s …");
+        assert_eq!(line(0), "* connection lost; reconnecting …");
     }
 
     #[test]

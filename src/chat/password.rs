@@ -20,9 +20,10 @@ pub(super) fn from_stdin() -> anyhow::Result<String> {
 
 /// Asks at the terminal, even if standard input is something else.
 pub(super) async fn ask(name: &str) -> anyhow::Result<String> {
-    let mut terminal = OpenOptions::new().read(true).write(true).open("/dev/tty").context(
-        "no password, and no terminal to ask at: use PARLOR_PASSWORD, --password-file or --password-stdin",
-    )?;
+    let mut terminal =
+        OpenOptions::new().read(true).write(true).open("/dev/tty").context(
+            "no password, and no terminal to ask at: use PARLOR_PASSWORD, --password-file or --password-stdin",
+        )?;
     write!(terminal, "Password of {name}: ")?;
     let quiet = Quiet::make(terminal.try_clone()?)?;
     let (answer, answered) = tokio::sync::oneshot::channel();

@@ -56,10 +56,8 @@ impl Socket {
     pub(super) async fn next(&mut self) -> Incoming {
         match self.0.next().await {
             Some(Ok(Message::Text(text))) => Incoming::Text(text.as_str().to_owned()),
-            Some(Ok(Message::Close(frame))) => {
-                self.close().await;
-                Incoming::Closed(frame.map(|frame| frame.code.into()))
-            }
+            // Answered by whoever closes: a wait here could be cut short, and the code lost with it.
+            Some(Ok(Message::Close(frame))) => Incoming::Closed(frame.map(|frame| frame.code.into())),
             Some(Ok(_)) => Incoming::Heard,
             Some(Err(_)) | None => Incoming::Closed(None),
         }

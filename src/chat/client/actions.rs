@@ -43,9 +43,12 @@ impl Client {
                     return self.history(HISTORY).await;
                 }
             }
-            Action::Stop(why) => bail!(self.machine.unsent().iter().fold(why, |why, body| {
-                format!("{why}\n  not accepted: {}", excerpt(body))
-            })),
+            Action::Stop(why) => bail!(
+                self.machine
+                    .unsent()
+                    .iter()
+                    .fold(why, |why, body| { format!("{why}\n  not accepted: {}", excerpt(body)) })
+            ),
         }
         Ok(None)
     }

@@ -254,7 +254,10 @@ fn a_silent_server_is_left_and_a_heartbeat_keeps_it() {
     assert_eq!(chat.take(Event::Heard), []);
     assert_eq!(chat.machine.wake(), Some(Duration::from_secs(79)));
     let actions = chat.tick();
-    assert!(matches!(actions.as_slice(), [Action::Disconnect, Action::Tell(Notice::Reconnecting { .. })]), "{actions:?}");
+    assert!(
+        matches!(actions.as_slice(), [Action::Disconnect, Action::Tell(Notice::Reconnecting { .. })]),
+        "{actions:?}"
+    );
     // The close that the I/O may still report of the dropped connection changes nothing.
     assert_eq!(chat.take(Event::Closed(None)), []);
 }
