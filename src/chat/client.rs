@@ -38,6 +38,9 @@ struct Current {
     shown: Seq,
 }
 
+/// A connection in the making.
+type Dialling = Pin<Box<dyn Future<Output = Result<Socket, Failure>>>>;
+
 /// Why the loop woke.
 enum Happening {
     Event(Event),
@@ -54,7 +57,7 @@ pub(super) struct Client {
     people: People,
     current: Option<Current>,
     socket: Option<Socket>,
-    dialling: Option<Pin<Box<dyn Future<Output = Result<Socket, Failure>>>>>,
+    dialling: Option<Dialling>,
     input: mpsc::Receiver<Input>,
     screen: mpsc::Sender<Output>,
     /// Whether a person reads along: only then is a message read, and a refusal seen.

@@ -32,7 +32,7 @@ pub(super) enum Incoming {
 }
 
 /// An open websocket.
-pub(super) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub(super) struct Socket(Box<WebSocketStream<MaybeTlsStream<TcpStream>>>);
 
 impl Socket {
     /// Connects to `url` under `token`, resuming after `after` if there is one.
@@ -46,7 +46,7 @@ impl Socket {
             .with_header("Authorization", format!("Bearer {token}"))
             .with_sub_protocol(SUBPROTOCOL);
         match timeout(PATIENCE, connect_async(request)).await {
-            Ok(Ok((stream, _))) => Ok(Self(stream)),
+            Ok(Ok((stream, _))) => Ok(Self(Box::new(stream))),
             Ok(Err(error)) => Err(failure(&error)),
             Err(_) => Err(Failure::Passing("the server does not answer".to_owned())),
         }

@@ -52,11 +52,7 @@ impl User {
 
 /// Runs a chat of alice beside a script of what the others do; returns how the chat ended. What the script returns, as
 /// the ends that it holds, is kept until then.
-async fn chat<F: Future>(
-    mock: &Mock,
-    is_interactive: bool,
-    script: impl FnOnce(User) -> F,
-) -> anyhow::Result<()> {
+async fn chat<F: Future>(mock: &Mock, is_interactive: bool, script: impl FnOnce(User) -> F) -> anyhow::Result<()> {
     let credentials = Credentials { username: "alice".into(), password: "secret".into() };
     let mut api = Api::new(&mock.url, credentials).unwrap();
     let user = api.enter(true).await.unwrap();

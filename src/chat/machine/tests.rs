@@ -47,7 +47,7 @@ impl Chat {
         self.frame(ServerFrame::Message(message(seq, sender, uid, body)))
     }
 
-    fn from_bob(&mut self, seq: i64) -> Vec<Action> {
+    fn bob_says(&mut self, seq: i64) -> Vec<Action> {
         self.message(seq, BOB, MessageUid(Uuid::from_u128(seq as u128)), "hi")
     }
 
@@ -151,7 +151,7 @@ fn what_is_too_long_is_refused_before_it_costs_the_connection() {
 #[test]
 fn after_a_loss_it_resumes_and_sends_again_in_order_under_the_same_ids() {
     let mut chat = Chat::live(4);
-    chat.from_bob(5);
+    chat.bob_says(5);
     for id in ["a", "b", "c"] {
         chat.write(id);
     }
@@ -181,11 +181,11 @@ fn what_came_meanwhile_is_shown_and_others_messages_counted() {
     chat.tick();
     chat.take(Event::Connected);
     assert_eq!(chat.welcome(3), [Action::Joined { first: false }]);
-    assert_eq!(delivered(&chat.from_bob(1)), [1]);
+    assert_eq!(delivered(&chat.bob_says(1)), [1]);
     assert_eq!(delivered(&chat.message(2, ME, MessageUid(Uuid::nil()), "from my telephone")), [2]);
-    let actions = chat.from_bob(3);
+    let actions = chat.bob_says(3);
     assert_eq!((delivered(&actions), actions.last()), (vec![3], Some(&tell(Notice::Back { missed: 2 }))));
-    assert_eq!(chat.from_bob(4).len(), 1);
+    assert_eq!(chat.bob_says(4).len(), 1);
 }
 
 #[test]
@@ -200,9 +200,9 @@ fn an_own_message_that_comes_back_is_not_shown_twice_unless_a_script_changed_it(
 #[test]
 fn a_repeat_is_not_shown_and_a_gap_is_resumed() {
     let mut chat = Chat::live(0);
-    assert_eq!(delivered(&chat.from_bob(1)), [1]);
-    assert_eq!(chat.from_bob(1), []);
-    let actions = chat.from_bob(3);
+    assert_eq!(delivered(&chat.bob_says(1)), [1]);
+    assert_eq!(chat.bob_says(1), []);
+    let actions = chat.bob_says(3);
     let why = "a message is missing".to_owned();
     assert_eq!(actions, [Action::Disconnect, tell(Notice::Reconnecting { why, after: Duration::ZERO })]);
     assert_eq!(chat.tick(), [Action::Connect(Some(Seq(1)))]);
