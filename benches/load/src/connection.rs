@@ -219,7 +219,7 @@ impl Connection {
             return Ok(());
         };
         let number = || frame.client_message_id.as_deref().and_then(parse_client_id);
-        match frame.kind.as_ref() {
+        match &*frame.kind {
             "message" => self.on_message(&frame, now),
             "accepted" => {
                 if let Some((line, n)) = number() {

@@ -83,6 +83,7 @@ impl Mock {
     }
 
     async fn serve(self: Rc<Self>, stream: TcpStream) {
+        stream.set_nodelay(true).unwrap();
         let mut start = [0; 4];
         while stream.peek(&mut start).await.unwrap_or(0) == 1 {}
         if &start == b"POST" { self.serve_http(stream).await } else { self.serve_socket(stream).await }
@@ -194,4 +195,18 @@ impl Mock {
     fn skip_seq(&self, user: usize) {
         self.users.borrow_mut()[user - 1].inbox.push(String::new());
     }
+}
+
+/// What can the generator do by itself? `cargo test --release -p parlor-bench -- --ignored --nocapture calibration`, and
+/// in another terminal `parlor-bench --url … pairs`: look at the generator's share of a processor.
+#[tokio::test]
+#[ignore = "serves until it is stopped"]
+async fn calibration() {
+    let all = tokio::task::LocalSet::new();
+    all.run_until(async {
+        let (_mock, url) = Mock::start(Fault::None).await;
+        println!("mock ready: {url}");
+        std::future::pending::<()>().await;
+    })
+    .await;
 }

@@ -13,11 +13,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::{
-    cli::Target,
-    machine::Cpus,
-    progress::say,
-};
+use crate::{cli::Target, machine::Cpus, progress::say};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(30);

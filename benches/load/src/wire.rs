@@ -1,6 +1,6 @@
 //! The frames of `parlor.v1` as a client needs them: read without copying, written from prepared halves.
 
-use std::{borrow::Cow, fmt::Write as _};
+use std::{borrow::Cow, fmt::Write as _, ops::Deref};
 
 use serde::Deserialize;
 
@@ -18,13 +18,26 @@ impl LineId {
     }
 }
 
+/// A string that is borrowed from the frame unless it has escapes. (serde copies a bare `Option<Cow<str>>`.)
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
 /// A frame from the server. One flat record for all types: absent fields cost nothing, unknown ones are skipped.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ServerFrame<'a> {
     /// Which frame it is.
     #[serde(rename = "type", borrow)]
-    pub(crate) kind: Cow<'a, str>,
+    pub(crate) kind: Text<'a>,
     /// `message`: its place in the inbox.
     #[serde(default)]
     pub(crate) seq: Option<u64>,
@@ -33,16 +46,16 @@ pub(crate) struct ServerFrame<'a> {
     pub(crate) head_seq: Option<u64>,
     /// `message`: what was said.
     #[serde(default, borrow)]
-    pub(crate) message_body: Option<Cow<'a, str>>,
+    pub(crate) message_body: Option<Text<'a>>,
     /// `accepted`, `rejected`: which message is meant.
     #[serde(default, borrow)]
-    pub(crate) client_message_id: Option<Cow<'a, str>>,
+    pub(crate) client_message_id: Option<Text<'a>>,
     /// `rejected`, `error`: why.
     #[serde(default, borrow)]
-    pub(crate) code: Option<Cow<'a, str>>,
+    pub(crate) code: Option<Text<'a>>,
     /// `rejected`, `error`: why, for people.
     #[serde(default, borrow)]
-    pub(crate) detail: Option<Cow<'a, str>>,
+    pub(crate) detail: Option<Text<'a>>,
     /// `reconnect`: when to come back.
     #[serde(default)]
     pub(crate) after_ms: Option<u64>,
@@ -130,8 +143,8 @@ mod tests {
         let text = r#"{"type":"message","seq":4,"messageUid":"u","conversationId":"c","senderId":1,
             "recipientIds":[2,3],"messageBody":"bench 0 9 ...","fromAutoReply":false,"sentAt":"t"}"#;
         let frame = ServerFrame::parse(text).unwrap();
-        assert_eq!((frame.kind.as_ref(), frame.seq), ("message", Some(4)));
-        assert!(matches!(frame.message_body, Some(Cow::Borrowed(_))));
+        assert_eq!((&*frame.kind, frame.seq), ("message", Some(4)));
+        assert!(matches!(frame.message_body, Some(Text(Cow::Borrowed(_)))));
     }
 
     #[test]
