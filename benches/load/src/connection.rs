@@ -9,30 +9,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use futures_util::{Sink, Stream};
-use tokio::net::TcpStream;
-use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async_with_config,
-    tungstenite::{
-        Error as WsError, Message, client::IntoClientRequest, error::ProtocolError, http::HeaderValue,
-        protocol::WebSocketConfig,
-    },
-};
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use crate::{
+    connect::{self, Socket},
     hub::{Hub, Order},
     wire::{ServerFrame, parse_body, parse_client_id},
 };
 
-/// How long a connection tries to come back before the run is given up.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
-const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
-const MAX_BACK_OFF: Duration = Duration::from_secs(2);
 /// How long a goodbye may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
-
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Why a socket is no longer served.
 #[derive(Debug)]
@@ -76,7 +64,7 @@ impl Connection {
     /// Connects and serves until told to leave.
     pub(crate) async fn run(mut self) {
         loop {
-            let mut socket = match self.connect_patiently().await {
+            let mut socket = match connect::patiently(&self.hub, self.index, self.account).await {
                 Ok(socket) => socket,
                 Err(error) => return self.hub.fail(error.context("a connection could not be made")),
             };
@@ -109,43 +97,6 @@ impl Connection {
         let mut book = self.hub.book.borrow_mut();
         book.counters.disconnects += 1;
         book.complain(format!("disconnected: {reason}"));
-    }
-
-    async fn connect_patiently(&self) -> anyhow::Result<Socket> {
-        let start = Instant::now();
-        let mut back_off = FIRST_BACK_OFF;
-        loop {
-            match self.connect().await {
-                Ok(socket) => return Ok(socket),
-                Err(ConnectError::Final(error)) => return Err(error),
-                Err(ConnectError::Later { why, wait }) => {
-                    if start.elapsed() >= GIVE_UP_AFTER {
-                        return Err(why.context(format!("after {} s of trying", GIVE_UP_AFTER.as_secs())));
-                    }
-                    self.hub.book.borrow_mut().complain(format!("connecting: {why}"));
-                    tokio::time::sleep(wait.unwrap_or(back_off)).await;
-                    back_off = (back_off * 2).min(MAX_BACK_OFF);
-                }
-            }
-        }
-    }
-
-    async fn connect(&self) -> Result<Socket, ConnectError> {
-        let after = self.hub.book.borrow_mut().inbox(self.index).and_then(|inbox| inbox.last_seq());
-        let url = match after {
-            Some(seq) => format!("{}?after={seq}", self.hub.ws_url),
-            None => self.hub.ws_url.clone(),
-        };
-        let mut request = url.into_client_request().context("the socket's address").map_err(ConnectError::Final)?;
-        let bearer = HeaderValue::try_from(format!("Bearer {}", self.hub.accounts.access_token(self.account)))
-            .context("the access token does not fit a header")
-            .map_err(ConnectError::Final)?;
-        request.headers_mut().insert("Authorization", bearer);
-        request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("parlor.v1"));
-        let config = WebSocketConfig::default().read_buffer_size(self.hub.read_buffer_bytes);
-        let (socket, _response) =
-            connect_async_with_config(request, Some(config), true).await.map_err(ConnectError::from)?;
-        Ok(socket)
     }
 
     /// One turn: all reads, all writes, one flush.
@@ -302,34 +253,4 @@ fn is_final(code: u16) -> bool {
 
 fn lost(error: &WsError) -> End {
     End::Lost { reason: error.to_string(), final_: false }
-}
-
-/// Why a socket could not be had.
-#[derive(Debug)]
-enum ConnectError {
-    /// Trying again may help, after `wait` if the server said so.
-    Later { why: anyhow::Error, wait: Option<Duration> },
-    /// It will not.
-    Final(anyhow::Error),
-}
-
-impl From<WsError> for ConnectError {
-    fn from(error: WsError) -> Self {
-        match error {
-            WsError::Http(response) => {
-                let status = response.status();
-                let wait = crate::accounts::retry_after(response.headers());
-                let body = response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
-                let why = anyhow!("the upgrade was answered by {status} {body}");
-                match status.as_u16() {
-                    400 | 403 | 404 => Self::Final(why),
-                    _ => Self::Later { why, wait },
-                }
-            }
-            WsError::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) | WsError::Url(_) | WsError::Tls(_) => {
-                Self::Final(error.into())
-            }
-            _ => Self::Later { why: error.into(), wait: None },
-        }
-    }
 }

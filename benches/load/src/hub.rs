@@ -10,7 +10,8 @@ use std::{
 
 use crate::{
     accounts::Accounts,
-    book::{Book, FreeSlot, Latency},
+    book::{Book, FreeSlot},
+    figures::Latency,
     wire::LineId,
 };
 

@@ -8,7 +8,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{book::Counters, hub::Hub, machine::Usage, progress::Progress};
+use crate::{figures::Counters, hub::Hub, machine::Usage, progress::Progress};
 
 const EVERY: Duration = Duration::from_secs(1);
 

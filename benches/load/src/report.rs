@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Serialize;
 
 use crate::{
-    book::{Book, Counters, Latency},
+    book::Book,
     check::Tally,
+    figures::{Counters, Latency},
     machine::Machine,
     meter::{Reading, Sample},
 };
