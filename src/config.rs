@@ -1,6 +1,240 @@
-//! The settings: one struct per concern.
+//! The settings: one struct per concern, read once, refused before anything is opened if they cannot be.
+//!
+//! `parlor.toml`, then the environment (`PARLOR_LISTEN`, `PARLOR_SESSION__MAX_MESSAGE_BYTES`), then flags; the later
+//! wins. Every key is documented where it is declared. `PARLOR_…_FILE` reads a value from a file.
+
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Env, Format as _, Serialized, Toml};
+use serde::Deserialize;
+
+use self::accounts::AccountsOptions;
+use self::bus::BusOptions;
+use self::secret::Secret;
+use self::server::ServerOptions;
+use self::session::SessionOptions;
+use crate::pipeline::stages::Catalogue;
 
 pub mod accounts;
 pub mod bus;
 pub mod secret;
+pub mod server;
 pub mod session;
+
+/// The stage that is no stage of the pipeline: sockets and HTTP.
+pub const GATEWAY: &str = "gateway";
+/// `PARLOR_` variables that are no settings: of the terminal client, and the name of the settings file itself.
+const OTHER_VARIABLES: [&str; 3] = ["config", "password", "log"];
+const LARGEST_MESSAGE: usize = 10 * 1024 * 1024;
+
+/// All settings.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, from = "File")]
+pub struct Config {
+    /// The process as a whole.
+    pub server: ServerOptions,
+    /// `[accounts]`.
+    pub accounts: AccountsOptions,
+    /// `[session]`.
+    pub session: SessionOptions,
+    /// `[bus]`.
+    pub bus: BusOptions,
+    /// `jwt_keys`: `id:base64secret,id:base64secret`; the first signs, all verify. Without it the node makes its own
+    /// and keeps them in the data folder.
+    pub jwt_keys: Option<Secret>,
+}
+
+/// The settings as a file has them: those of the process stand at the top.
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct File {
+    data: Option<PathBuf>,
+    listen: Option<std::net::SocketAddr>,
+    internal_listen: Option<std::net::SocketAddr>,
+    workers: Option<usize>,
+    stages: Option<Vec<String>>,
+    pipeline: Option<Vec<String>>,
+    topic_prefix: Option<String>,
+    in_flight: Option<usize>,
+    trusted_proxies: Option<Vec<String>>,
+    log_format: Option<server::LogFormat>,
+    reconnect_spread_seconds: Option<u64>,
+    drain_limit_seconds: Option<u64>,
+    jwt_keys: Option<Secret>,
+    accounts: AccountsOptions,
+    session: SessionOptions,
+    bus: BusOptions,
+}
+
+impl From<File> for Config {
+    fn from(file: File) -> Self {
+        let default = ServerOptions::default();
+        let server = ServerOptions {
+            data: file.data.unwrap_or(default.data),
+            listen: file.listen.unwrap_or(default.listen),
+            internal_listen: file.internal_listen.unwrap_or(default.internal_listen),
+            workers: file.workers.unwrap_or(default.workers),
+            stages: file.stages.unwrap_or(default.stages),
+            pipeline: file.pipeline.unwrap_or(default.pipeline),
+            topic_prefix: file.topic_prefix.unwrap_or(default.topic_prefix),
+            in_flight: file.in_flight.unwrap_or(default.in_flight),
+            trusted_proxies: file.trusted_proxies.unwrap_or(default.trusted_proxies),
+            log_format: file.log_format.unwrap_or(default.log_format),
+            reconnect_spread_seconds: file.reconnect_spread_seconds.unwrap_or(default.reconnect_spread_seconds),
+            drain_limit_seconds: file.drain_limit_seconds.unwrap_or(default.drain_limit_seconds),
+        };
+        Self { server, accounts: file.accounts, session: file.session, bus: file.bus, jwt_keys: file.jwt_keys }
+    }
+}
+
+/// What is wrong with the settings.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A key is unknown, or its value is of the wrong kind.
+    #[error("settings: {0}")]
+    Read(Box<figment::Error>),
+    /// A file that was named cannot be read.
+    #[error("settings: cannot read {}: {source}", .path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A value is out of bounds.
+    #[error("settings: {key}: {detail}")]
+    Value {
+        /// Which key.
+        key: &'static str,
+        /// What it must be.
+        detail: String,
+    },
+}
+
+impl Config {
+    /// Reads `file` (which must exist if named), the environment, and `flags`; the later wins.
+    ///
+    /// # Errors
+    /// [`Error`] names the key and what is allowed.
+    pub fn load(file: Option<&Path>, flags: serde_json::Value) -> Result<Self, Error> {
+        let mut figment = Figment::new();
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path).map_err(|source| Error::File { path: path.into(), source })?;
+            figment = figment.merge(Toml::string(&text));
+        }
+        figment = figment.merge(secrets_from_files()?).merge(environment()).merge(Serialized::defaults(flags));
+        let config: Self = figment.extract().map_err(|error| Error::Read(Box::new(error)))?;
+        config.check(&Catalogue::standard())?;
+        Ok(config)
+    }
+
+    /// Whether the server can work with these, and with the stages of `catalogue`.
+    ///
+    /// # Errors
+    /// The first key that cannot be.
+    pub fn check(&self, catalogue: &Catalogue) -> Result<(), Error> {
+        let refuse = |key, detail: String| Err(Error::Value { key, detail });
+        let (server, session) = (&self.server, &self.session);
+        if server.pipeline.last().map(String::as_str) != Some("router") {
+            return refuse("pipeline", "must end with \"router\", which writes the inboxes".into());
+        }
+        for (n, name) in server.pipeline.iter().enumerate() {
+            if server.pipeline[..n].contains(name) {
+                return refuse("pipeline", format!("names {name:?} twice"));
+            }
+            // A single node has nobody else who could host it.
+            if !server.stages.contains(name) {
+                return refuse(
+                    "stages",
+                    format!("must host {name:?}, which is in the pipeline: there is no other node"),
+                );
+            }
+        }
+        for name in server.stages.iter().filter(|name| *name != GATEWAY) {
+            if catalogue.get(name).is_none() {
+                let known: Vec<&str> = catalogue.names().chain([GATEWAY]).collect();
+                return refuse("stages", format!("{name:?} is no stage; known are {}", known.join(", ")));
+            }
+        }
+        if !(1..=LARGEST_MESSAGE).contains(&session.max_message_bytes) {
+            return refuse("session.max_message_bytes", format!("must be from 1 to {LARGEST_MESSAGE}"));
+        }
+        if !(1..=10_000).contains(&session.max_recipients) {
+            return refuse("session.max_recipients", "must be from 1 to 10000".into());
+        }
+        for (key, value) in [
+            ("session.in_flight", session.in_flight),
+            ("session.sessions_per_user", session.sessions_per_user),
+            ("session.other_frames_burst", session.other_frames_burst as usize),
+            ("session.message_burst", session.message_burst as usize),
+            ("session.messages_per_second", session.messages_per_second as usize),
+            ("in_flight", server.in_flight),
+        ] {
+            if value == 0 {
+                return refuse(key, "must be at least 1".into());
+            }
+        }
+        // JSON may write one byte as six.
+        let record = session.max_frame_bytes() * 2;
+        if self.bus.max_record_bytes < session.max_message_bytes * 6 + 64 * 1024 {
+            return refuse("bus.max_record_bytes", format!("must be at least {record}, for session.max_message_bytes"));
+        }
+        self.bus.check().map_err(|error| Error::Value { key: "bus", detail: error.to_string() })
+    }
+}
+
+fn environment() -> Env {
+    Env::prefixed("PARLOR_").split("__").filter(|key| {
+        let key = key.as_str().to_ascii_lowercase();
+        !key.ends_with("_file") && !OTHER_VARIABLES.contains(&key.as_str())
+    })
+}
+
+/// `PARLOR_JWT_KEYS_FILE=/run/secrets/keys`: the value is what the file holds.
+fn secrets_from_files() -> Result<Figment, Error> {
+    let mut figment = Figment::new();
+    for (name, path) in std::env::vars() {
+        let Some(key) = name.strip_prefix("PARLOR_").and_then(|name| name.strip_suffix("_FILE")) else { continue };
+        let path = PathBuf::from(path);
+        let text = std::fs::read_to_string(&path).map_err(|source| Error::File { path, source })?;
+        let key = key.to_ascii_lowercase().replace("__", ".");
+        figment = figment.merge((key, text.trim_end_matches(['\r', '\n'])));
+    }
+    Ok(figment)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn refused(flags: serde_json::Value) -> String {
+        Config::load(None, flags).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_defaults_work_and_a_bad_setting_is_named() {
+        let config = Config::load(None, json!({})).unwrap();
+        assert_eq!(config.server.listen.port(), 8080);
+        assert!(refused(json!({"listne": 1})).contains("listne"));
+        assert!(refused(json!({"session": {"max_messages": 1}})).contains("max_messages"));
+        assert!(refused(json!({"listen": "here"})).contains("listen"));
+        assert!(refused(json!({"pipeline": []})).contains("pipeline"));
+        assert!(refused(json!({"pipeline": ["router", "router"]})).contains("twice"));
+        assert!(refused(json!({"stages": ["gateway"]})).contains("stages"));
+        assert!(refused(json!({"stages": ["gateway", "router", "tea"]})).contains("tea"));
+    }
+
+    #[test]
+    fn the_largest_message_is_ten_mebibytes() {
+        let with = |bytes: usize| {
+            json!({"session": {"max_message_bytes": bytes},
+                "bus": {"max_record_bytes": 128 << 20, "unfinished_bytes": 256 << 20}})
+        };
+        for (bytes, fine) in [(0, false), (1, true), (LARGEST_MESSAGE, true), (LARGEST_MESSAGE + 1, false)] {
+            assert_eq!(Config::load(None, with(bytes)).is_ok(), fine, "{bytes}");
+        }
+    }
+}

@@ -9,13 +9,19 @@ use crate::store::Store;
 pub mod admin;
 pub mod auth;
 pub mod client_address;
+pub mod conversations;
+pub mod inbox;
+pub mod internal;
 pub mod login;
 pub mod me;
+pub mod messages;
+pub mod nodes;
 pub mod openapi;
 pub mod page;
 pub mod problem;
 pub mod user_ref;
 pub mod users;
+pub mod ws;
 
 pub use client_address::TrustedProxies;
 pub use problem::Problem;
@@ -35,18 +41,30 @@ pub struct State {
 
 /// Registers everything under `/api/`, and that what is not there is a problem document too. Needs `web::Data<State>`
 /// in the app.
-pub fn api(cfg: &mut ServiceConfig) {
+///
+/// Sockets and messages need `web::Data<SessionDeps>` besides. `max_message_request` is the largest body of
+/// `POST /messages`, in bytes.
+pub fn api(max_message_request: usize) -> impl FnOnce(&mut ServiceConfig) {
+    move |cfg| register(cfg, max_message_request)
+}
+
+fn register(cfg: &mut ServiceConfig, max_message_request: usize) {
     let v1 = web::scope("/api/v1")
         .configure(users::routes)
         .configure(login::routes)
         .configure(me::routes)
         .configure(admin::routes)
+        .configure(nodes::routes)
+        .configure(messages::routes(max_message_request))
+        .configure(inbox::routes)
+        .configure(conversations::routes)
         .configure(openapi::routes)
         .default_service(web::to(problem::not_found));
     cfg.app_data(problem::json_config())
         .app_data(problem::query_config())
         .app_data(problem::path_config())
         .configure(openapi::ui)
+        .configure(ws::routes)
         .service(v1)
         .default_service(web::to(problem::not_found));
 }

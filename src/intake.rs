@@ -196,8 +196,7 @@ impl Intake {
     }
 
     async fn check_known(&self, recipients: &[UserId]) -> Result<(), Rejection> {
-        let unknown: Vec<UserId> =
-            recipients.iter().copied().filter(|id| self.known.get(id).is_none()).collect();
+        let unknown: Vec<UserId> = recipients.iter().copied().filter(|id| self.known.get(id).is_none()).collect();
         if unknown.is_empty() {
             return Ok(());
         }

@@ -1,26 +1,19 @@
-//! The command line.
+//! The `parlor` program: reads the command line, does what it says, and says why not.
 
-use clap::{Parser, Subcommand};
-use parlor::cli::user::UserCommand;
+use std::io::Write as _;
+use std::process::ExitCode;
 
-/// A chat server whose users program their own messages.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
+use clap::Parser as _;
+use parlor::cli::Cli;
 
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Look after the accounts of a data folder
-    #[command(subcommand)]
-    User(UserCommand),
-}
-
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
-        Command::User(command) => command.run().await,
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match actix_web::rt::System::new().block_on(cli.run()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody to tell is no reason to panic.
+            let _ = writeln!(std::io::stderr(), "parlor: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -90,6 +90,26 @@ impl Store {
         Ok(Self { writer, reader, known_conversations: Arc::new(Cache::new(KNOWN_CONVERSATIONS)) })
     }
 
+    /// The migrations that were applied, in order.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn migrations(&self) -> Result<Vec<(i64, String)>, Error> {
+        let rows = sqlx::query("SELECT version, description FROM _sqlx_migrations ORDER BY version")
+            .fetch_all(&self.reader)
+            .await?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn ping(&self) -> Result<(), Error> {
+        sqlx::query("SELECT 1").execute(&self.reader).await?;
+        Ok(())
+    }
+
     /// Finishes what is being written and closes the file.
     pub async fn close(&self) {
         self.reader.close().await;

@@ -187,12 +187,7 @@ impl Handler<Join> for Registry {
         if self.draining.load(Ordering::Acquire) {
             join.flags.end(Close::Drained);
         }
-        links.push(Link {
-            session_id: join.session_id,
-            family_id: join.family_id,
-            addr: join.addr,
-            flags: join.flags,
-        });
+        links.push(Link { session_id: join.session_id, family_id: join.family_id, addr: join.addr, flags: join.flags });
         self.sessions += 1;
         crate::metrics::session_opened();
         crate::metrics::sessions(self.sessions as f64);

@@ -42,7 +42,15 @@ impl Router {
     /// Writes what comes in by `jobs`.
     #[must_use]
     pub fn new(store: Store, registry: Addr<Registry>, clock: Clock, jobs: mpsc::Receiver<Job>) -> Self {
-        Self { store, registry, clock, jobs: Some(jobs), waiting: std::collections::VecDeque::new(), writing: false, broken: false }
+        Self {
+            store,
+            registry,
+            clock,
+            jobs: Some(jobs),
+            waiting: std::collections::VecDeque::new(),
+            writing: false,
+            broken: false,
+        }
     }
 
     /// What waits goes into the next transaction; meanwhile more gathers: group commit without a timer.

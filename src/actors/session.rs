@@ -123,11 +123,7 @@ impl SessionActor {
     }
 
     /// Runs the protocol with `f` and does what it asks.
-    fn with(
-        &mut self,
-        context: &mut Context<Self>,
-        f: impl FnOnce(&mut Session, Now, &SessionOptions) -> Vec<Effect>,
-    ) {
+    fn with(&mut self, context: &mut Context<Self>, f: impl FnOnce(&mut Session, Now, &SessionOptions) -> Vec<Effect>) {
         let now = self.now();
         let effects = match &mut self.phase {
             Phase::Open(session) => f(session, now, &self.deps.options),

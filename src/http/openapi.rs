@@ -9,7 +9,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::problem::{CONTENT_TYPE, Document, resource};
-use super::{Problem, admin, login, me, users};
+use super::{Problem, admin, conversations, inbox, login, me, messages, nodes, users};
 
 const JSON_PATH: &str = "/api/v1/openapi.json";
 
@@ -31,12 +31,19 @@ const JSON_PATH: &str = "/api/v1/openapi.json";
         admin::enable,
         admin::set_role,
         admin::set_password,
+        messages::send,
+        inbox::list,
+        conversations::list,
+        conversations::messages,
+        nodes::list,
+        nodes::drain,
     ),
     components(schemas(Document)),
     modifiers(&Bearer, &Problems),
     tags(
         (name = "accounts", description = "Register, log in and out"),
         (name = "users", description = "Whom one can write to"),
+        (name = "messages", description = "Send, and read what was delivered"),
         (name = "administration", description = "For the role `admin`"),
     )
 )]

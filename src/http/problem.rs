@@ -11,12 +11,17 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::accounts::{self, password, refresh};
+use crate::intake::Rejection;
+use crate::protocol::frames::MAX_CLIENT_MESSAGE_ID_BYTES;
 use crate::store;
 
 /// The media type of problem documents.
 pub const CONTENT_TYPE: &str = "application/problem+json";
 /// The largest JSON body that is read, in bytes, unless a resource has a `JsonConfig` of its own.
 pub const MAX_JSON_BYTES: usize = 64 * 1024;
+
+/// When to come back to a node that stops or cannot write just now.
+const RESTART: Duration = Duration::from_secs(2);
 
 /// An error as the client sees it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -144,6 +149,28 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong here; it has been logged")
     }
 
+    /// 422: the client's own name for a message is too long or empty.
+    #[must_use]
+    pub fn client_message_id() -> Self {
+        let detail = format!("`clientMessageId` must have 1 to {MAX_CLIENT_MESSAGE_ID_BYTES} bytes");
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "client_message_id_invalid", detail).field("clientMessageId")
+    }
+
+    /// 503: this node is about to stop.
+    #[must_use]
+    pub fn stopping() -> Self {
+        let detail = "this node stops: another, or the same one restarted, takes over";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail).retry_after(RESTART)
+    }
+
+    /// 403: a page of an origin that is not allowed opens a socket.
+    #[must_use]
+    pub fn foreign_origin(origin: &str) -> Self {
+        let shown: String = origin.chars().filter(|c| !c.is_control()).take(100).collect();
+        let detail = format!("pages of {shown} may not connect: add it to session.allowed_origins if they should");
+        Self::new(StatusCode::FORBIDDEN, "foreign_origin", detail)
+    }
+
     fn challenge(self, challenge: Challenge) -> Self {
         Self { challenge: Some(challenge), ..self }
     }
@@ -228,6 +255,22 @@ fn refresh_code(error: refresh::Error) -> &'static str {
         refresh::Error::Expired => "refresh_token_expired",
         refresh::Error::Reused => "refresh_token_reused",
         refresh::Error::Ended => "login_ended",
+    }
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        let (code, detail) = (rejection.code(), rejection.to_string());
+        let problem = |status| Self::new(status, code, detail);
+        match rejection {
+            Rejection::MessageTooLarge { .. } => problem(StatusCode::PAYLOAD_TOO_LARGE).field("messageBody"),
+            Rejection::NoRecipients | Rejection::TooManyRecipients { .. } | Rejection::UnknownRecipient(_) => {
+                problem(StatusCode::UNPROCESSABLE_ENTITY).field("recipientIds")
+            }
+            Rejection::RateLimited(wait) => problem(StatusCode::TOO_MANY_REQUESTS).retry_after(wait),
+            Rejection::Stopping => Self::stopping(),
+            Rejection::Bus(_) | Rejection::Store(_) => problem(StatusCode::SERVICE_UNAVAILABLE).retry_after(RESTART),
+        }
     }
 }
 

@@ -45,7 +45,7 @@ impl TestApi {
 
     /// Sends a request.
     pub(crate) async fn send(&self, request: TestRequest) -> Answer {
-        let app = init_service(App::new().app_data(web::Data::new(self.state.clone())).configure(api)).await;
+        let app = init_service(App::new().app_data(web::Data::new(self.state.clone())).configure(api(1 << 20))).await;
         let request = request.peer_addr(SocketAddr::from(([10, 0, 0, 1], 5000))).to_request();
         let response = call_service(&app, request).await;
         let (status, headers) = (response.status(), response.headers().clone());

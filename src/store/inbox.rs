@@ -154,12 +154,11 @@ impl Store {
         limit: u32,
         bytes: usize,
     ) -> Result<Vec<InboxEntry>, Error> {
-        let mut rows =
-            sqlx::query(select_entries!("WHERE i.user_id = $1 AND i.seq > $2 ORDER BY i.seq LIMIT $3"))
-                .bind(user.0)
-                .bind(after.0)
-                .bind(i64::from(limit))
-                .fetch(&self.reader);
+        let mut rows = sqlx::query(select_entries!("WHERE i.user_id = $1 AND i.seq > $2 ORDER BY i.seq LIMIT $3"))
+            .bind(user.0)
+            .bind(after.0)
+            .bind(i64::from(limit))
+            .fetch(&self.reader);
         let mut page = Vec::new();
         let mut length = 0;
         while let Some(row) = rows.try_next().await? {

@@ -66,10 +66,8 @@ impl InboundStream {
     /// The frames of this socket, none larger than `max_frame_bytes`.
     #[must_use]
     pub fn new(stream: actix_ws::MessageStream, max_frame_bytes: usize) -> Self {
-        let frames = stream
-            .max_frame_size(max_frame_bytes)
-            .aggregate_continuations()
-            .max_continuation_size(max_frame_bytes);
+        let frames =
+            stream.max_frame_size(max_frame_bytes).aggregate_continuations().max_continuation_size(max_frame_bytes);
         Self { frames, gate: Rc::default(), ended: false }
     }
 

@@ -1,0 +1,394 @@
+//! One running process: brings up the bus, the stages and the singletons, watches over them, and takes them down.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actix::prelude::*;
+use chrono::{DateTime, Utc};
+use tokio::sync::{Notify, Semaphore, mpsc};
+
+use super::feeder::{self, Job};
+use super::presence::{Presence, Registered};
+use super::registry::{Count, End, Registry, SpreadReconnect};
+use super::router::Router;
+use super::session::SessionDeps;
+use super::stage::{Hops, StageActor};
+use crate::accounts::{Accounts, Keys};
+use crate::clock::Clock;
+use crate::config::{Config, GATEWAY};
+use crate::http::{State, TrustedProxies};
+use crate::intake::Intake;
+use crate::pipeline::bus::{Bus, Topic};
+use crate::pipeline::embedded::{self, EmbeddedBus};
+use crate::pipeline::stages::{Catalogue, Kind};
+use crate::protocol::close::Close;
+use crate::store::account_events::Change;
+use crate::store::{self, Store};
+
+/// How often the node looks what other processes did to accounts.
+const POLL: Duration = Duration::from_millis(500);
+/// Time before a stage that died is started anew.
+const RESTART: Duration = Duration::from_millis(500);
+/// Time between two looks whether stopping is done.
+const STEP: Duration = Duration::from_millis(20);
+/// How often what has expired is thrown away, and how much at once.
+const PRUNE: Duration = Duration::from_secs(600);
+const PRUNE_ROWS: u32 = 1_000;
+
+/// Why a node could not start. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data folder cannot be used.
+    #[error(
+        "the data folder {path} cannot be used: {source}; is it writable for this user, and is there room on the disk?"
+    )]
+    Folder {
+        /// Which.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another process has it.
+    #[error("the data folder {0} is in use by another Parlor: stop that one, or choose another folder with --data")]
+    InUse(String),
+    /// The tables cannot be used.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The bus cannot be used.
+    #[error(transparent)]
+    Bus(#[from] embedded::Error),
+    /// The keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] crate::accounts::keys::Error),
+    /// Accounts cannot be had.
+    #[error(transparent)]
+    Accounts(#[from] crate::accounts::Error),
+    /// A proxy's address cannot be read.
+    #[error("settings: trusted_proxies: {0}")]
+    Proxies(#[from] crate::http::client_address::Error),
+}
+
+/// A node that is up.
+pub struct Node {
+    handle: NodeHandle,
+    store: Store,
+    bus: Arc<EmbeddedBus>,
+    deps: Arc<SessionDeps>,
+    state: State,
+    config: Config,
+    _lock: File,
+}
+
+/// What the HTTP side knows of its node. Cheap to clone.
+#[derive(Clone)]
+pub struct NodeHandle(Arc<Shared>);
+
+struct Shared {
+    started_at: DateTime<Utc>,
+    stages: Vec<String>,
+    registry: Addr<Registry>,
+    store: Store,
+    bus: Arc<EmbeddedBus>,
+    draining: Arc<AtomicBool>,
+    stop: Notify,
+    failed: Notify,
+}
+
+impl NodeHandle {
+    /// The node's name.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        "0"
+    }
+
+    /// When it was started.
+    #[must_use]
+    pub fn started_at(&self) -> DateTime<Utc> {
+        self.0.started_at
+    }
+
+    /// What it hosts.
+    #[must_use]
+    pub fn stages(&self) -> &[String] {
+        &self.0.stages
+    }
+
+    /// Whether it is about to stop.
+    #[must_use]
+    pub fn draining(&self) -> bool {
+        self.0.draining.load(Ordering::Acquire)
+    }
+
+    /// Live websockets.
+    pub async fn sessions(&self) -> usize {
+        self.0.registry.send(Count).await.unwrap_or_default()
+    }
+
+    /// Has the node drain and stop.
+    pub fn stop(&self) {
+        self.0.stop.notify_one();
+    }
+
+    /// Resolves when somebody asked the node to stop.
+    pub async fn asked_to_stop(&self) {
+        self.0.stop.notified().await;
+    }
+
+    /// Resolves when the node can only be restarted.
+    pub async fn failed(&self) -> Arc<str> {
+        tokio::select! {
+            reason = self.0.bus.failed() => reason,
+            () = self.0.failed.notified() => "the registry is gone".into(),
+        }
+    }
+
+    /// What stands for and against being ready, `ok` or in words.
+    pub async fn checks(&self) -> BTreeMap<&'static str, String> {
+        let mut checks = BTreeMap::new();
+        let said = |ok: bool, otherwise: &str| if ok { "ok".to_owned() } else { otherwise.to_owned() };
+        let store = self.0.store.ping().await;
+        checks.insert("store", store.map_or_else(|error| error.to_string(), |()| "ok".to_owned()));
+        let full = self.0.bus.stats().refusing;
+        checks.insert("bus", said(!full, "the disk is full or does not take writes: nothing is accepted"));
+        checks.insert("draining", said(!self.draining(), "this node is about to stop"));
+        checks
+    }
+
+    /// Brings the gauges up to date.
+    pub fn measure(&self) {
+        let stats = self.0.bus.stats();
+        crate::metrics::bus_unfinished_bytes(stats.unfinished_bytes as f64);
+        crate::metrics::bus_unfinished_records(stats.unfinished_records as f64);
+        crate::metrics::bus_segments(stats.segments as f64);
+        crate::metrics::bus_records(stats.records);
+        crate::metrics::bus_batches(stats.batches);
+        crate::metrics::bus_write_errors(stats.write_errors);
+    }
+}
+
+impl Node {
+    /// Brings a node up on its data folder. What was accepted and not finished is taken up again.
+    ///
+    /// # Errors
+    /// [`Error`] says what to do.
+    pub async fn start(config: Config, catalogue: &Catalogue, clock: Clock) -> Result<Self, Error> {
+        let folder = &config.server.data;
+        let lock = lock(folder)?;
+        let store = Store::open(folder).await?;
+        let keys = match &config.jwt_keys {
+            Some(setting) => Keys::parse(setting)?,
+            None => Keys::load_or_create(folder)?,
+        };
+        let accounts = Accounts::new(store.clone(), clock.clone(), keys, &config.accounts)?;
+        let trusted_proxies = TrustedProxies::parse(&config.server.trusted_proxies)?;
+        let (bus_folder, options, bus_clock) = (folder.join("bus"), config.bus.clone(), clock.clone());
+        let opened = tokio::task::spawn_blocking(move || EmbeddedBus::open(&bus_folder, &options, bus_clock));
+        let bus = opened.await.map_err(|error| Error::Folder {
+            path: folder.display().to_string(),
+            source: std::io::Error::other(error),
+        })??;
+        let bus = Arc::new(bus);
+
+        let draining = Arc::new(AtomicBool::new(false));
+        let presence = Presence::new(store.clone()).start();
+        let registry = Registry::new(presence.clone(), draining.clone()).start();
+        // The registry's address exists before the first session does.
+        let _ = presence.send(Registered(registry.clone())).await;
+
+        let topic = |name: &String| Topic::from(format!("{}.{name}", config.server.topic_prefix).as_str());
+        let pipeline: Vec<Topic> = config.server.pipeline.iter().map(topic).collect();
+        let intake = Intake::new(bus.clone(), store.clone(), clock.clone(), config.session.clone(), pipeline);
+        let deps = Arc::new(SessionDeps {
+            registry: registry.clone(),
+            intake,
+            store: store.clone(),
+            accounts: accounts.clone(),
+            clock: clock.clone(),
+            options: config.session.clone(),
+        });
+        let handle = NodeHandle(Arc::new(Shared {
+            started_at: clock.now(),
+            stages: config.server.stages.clone(),
+            registry,
+            store: store.clone(),
+            bus: bus.clone(),
+            draining,
+            stop: Notify::new(),
+            failed: Notify::new(),
+        }));
+        let state = State { accounts, store: store.clone(), clock: clock.clone(), trusted_proxies };
+        let node = Self { handle, store, bus, deps, state, config, _lock: lock };
+        node.start_stages(catalogue, &clock);
+        actix::spawn(watch_accounts(node.handle.clone(), node.store.last_account_event_id().await?));
+        actix::spawn(prune(node.store.clone(), clock));
+        Ok(node)
+    }
+
+    /// A channel, an actor and a feeder for each hosted stage. Every channel has room for all records in flight, so
+    /// that no hop ever waits and no order of stages can lock up.
+    fn start_stages(&self, catalogue: &Catalogue, clock: &Clock) {
+        let server = &self.config.server;
+        let window = Arc::new(Semaphore::new(server.in_flight));
+        let mut here = HashMap::new();
+        let mut ends = Vec::new();
+        for name in server.stages.iter().filter(|name| *name != GATEWAY) {
+            let Some(kind) = catalogue.get(name) else { continue };
+            let topic = Topic::from(format!("{}.{name}", server.topic_prefix).as_str());
+            let (sender, jobs) = mpsc::channel(server.in_flight.max(1));
+            here.insert(topic.clone(), sender);
+            ends.push((topic, kind.clone(), jobs));
+        }
+        let bus: Arc<dyn Bus> = self.bus.clone();
+        let hops = Arc::new(Hops { bus: bus.clone(), here });
+        for (topic, kind, jobs) in ends {
+            match kind {
+                Kind::Router => {
+                    let (store, registry) = (self.store.clone(), self.handle.0.registry.clone());
+                    Router::new(store, registry, clock.clone(), jobs).start();
+                }
+                Kind::Each(stage) => {
+                    StageActor::new(stage, hops.clone(), jobs).start();
+                }
+            }
+            if let Some(sender) = hops.here.get(&topic) {
+                actix::spawn(keep_feeding(self.handle.clone(), bus.clone(), topic, window.clone(), sender.clone()));
+            }
+        }
+    }
+
+    /// What the HTTP side needs.
+    #[must_use]
+    pub fn handle(&self) -> NodeHandle {
+        self.handle.clone()
+    }
+
+    /// What sessions share.
+    #[must_use]
+    pub fn session_deps(&self) -> Arc<SessionDeps> {
+        self.deps.clone()
+    }
+
+    /// What handlers share.
+    #[must_use]
+    pub fn http_state(&self) -> State {
+        self.state.clone()
+    }
+
+    /// Stops taking messages, tells clients when to come back, finishes what was accepted, closes every socket.
+    /// Bounded by `drain_limit_seconds`; what is unfinished then stays on the bus and is taken up at the next start.
+    pub async fn drain(&self) {
+        self.handle.0.draining.store(true, Ordering::Release);
+        self.deps.intake.stop();
+        let registry = &self.handle.0.registry;
+        let told = registry.send(SpreadReconnect(self.config.server.reconnect_spread())).await.unwrap_or_default();
+        tracing::info!(sessions = told, "stopping: clients are told to come back");
+        let deadline = tokio::time::Instant::now() + self.config.server.drain_limit();
+        while self.bus.stats().unfinished_records > 0 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(STEP).await;
+        }
+        let _ = registry.send(End::All(Close::Drained)).await;
+        while self.handle.sessions().await > 0 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(STEP).await;
+        }
+        let unfinished = self.bus.stats().unfinished_records;
+        if unfinished > 0 {
+            tracing::warn!(unfinished, "the time is up; what is unfinished is taken up at the next start");
+        }
+    }
+
+    /// Makes everything durable and closes the files.
+    pub async fn close(self) {
+        self.bus.close().await;
+        self.store.close().await;
+    }
+}
+
+/// One process for each data folder.
+fn lock(folder: &Path) -> Result<File, Error> {
+    let path = folder.display().to_string();
+    let fail = |source| Error::Folder { path: path.clone(), source };
+    std::fs::create_dir_all(folder).map_err(fail)?;
+    let file = File::options().create(true).truncate(false).write(true).open(folder.join("lock")).map_err(fail)?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::InUse(path)),
+        Err(error) => Err(fail(error.into())),
+    }
+}
+
+/// Feeds a stage for as long as the node lives.
+async fn keep_feeding(
+    node: NodeHandle,
+    bus: Arc<dyn Bus>,
+    topic: Topic,
+    window: Arc<Semaphore>,
+    jobs: mpsc::Sender<Job>,
+) {
+    loop {
+        let feeding = actix::spawn(feeder::feed(bus.clone(), topic.clone(), window.clone(), jobs.clone()));
+        match feeding.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) if node.draining() => {
+                tracing::debug!(%topic, %error, "a stage is fed no more");
+                return;
+            }
+            Ok(Err(error)) => tracing::error!(%topic, %error, "a stage is fed no more; it is tried again"),
+            Err(error) => tracing::error!(%topic, %error, "a feeder ended in a panic; it is started again"),
+        }
+        if jobs.is_closed() {
+            // The stage itself is gone, with the receiver: the process must be started anew, and loses nothing by it.
+            tracing::error!(%topic, "a stage is gone");
+            node.0.failed.notify_one();
+            return;
+        }
+        crate::metrics::actor_restarted("feeder");
+        tokio::time::sleep(RESTART).await;
+    }
+}
+
+/// Closes the sockets of users who were disabled and of logins that ended, whichever process did it.
+async fn watch_accounts(node: NodeHandle, mut seen: i64) {
+    loop {
+        tokio::time::sleep(POLL).await;
+        if !node.0.registry.connected() {
+            node.0.failed.notify_one();
+            return;
+        }
+        let events = match node.0.store.account_events_after(seen, PRUNE_ROWS).await {
+            Ok(events) => events,
+            Err(error) => {
+                tracing::warn!(%error, "what happened to accounts cannot be read; it is tried again");
+                continue;
+            }
+        };
+        for event in events {
+            seen = event.id;
+            let end = match event.change {
+                Change::Disabled => End::User(event.user_id, Close::Disabled),
+                Change::Logout(family) => End::Family(event.user_id, family, Close::Token),
+                Change::Role => continue,
+            };
+            let ended = node.0.registry.send(end).await.unwrap_or_default();
+            if ended > 0 {
+                tracing::info!(user_id = %event.user_id, ended, "sockets closed: the account changed");
+            }
+        }
+    }
+}
+
+/// Throws away logins that are over and events that everybody has seen.
+async fn prune(store: Store, clock: Clock) {
+    loop {
+        tokio::time::sleep(PRUNE).await;
+        let now = clock.now();
+        let families = store.prune_families(now, PRUNE_ROWS).await;
+        let events = store.prune_account_events(now - chrono::TimeDelta::hours(1), PRUNE_ROWS).await;
+        if let Some(error) = families.err().or(events.err()) {
+            tracing::warn!(%error, "what has expired could not be thrown away; it is tried again");
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! `parlor migrate`: the tables, brought up to date.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::store::Store;
+
+/// What to migrate.
+#[derive(Debug, Args)]
+#[command(after_help = "The server does the same at its start. Example:\n  parlor migrate --data /var/lib/parlor")]
+pub struct MigrateArgs {
+    /// The data folder
+    #[arg(long, value_name = "DIR", env = "PARLOR_DATA", default_value = "parlor-data")]
+    data: PathBuf,
+}
+
+/// Brings the tables up to date.
+///
+/// # Errors
+/// When the folder or the tables cannot be used.
+pub async fn run(args: MigrateArgs) -> anyhow::Result<()> {
+    std::fs::create_dir_all(&args.data)?;
+    let store = Store::open(&args.data).await?;
+    let applied = store.migrations().await?;
+    store.close().await;
+    let mut out = std::io::stdout();
+    for (version, name) in applied {
+        writeln!(out, "{version:04} {name}")?;
+    }
+    writeln!(out, "the tables in {} are up to date", args.data.display())?;
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! `parlor serve`: the server, from its settings to its last word.
+
+use std::any::Any;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use actix_web::dev::{Extensions, ServerHandle};
+use actix_web::web::Data;
+use actix_web::{App, HttpServer, middleware, rt};
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use crate::actors::node::Node;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::config::server::LogFormat;
+use crate::pipeline::stages::Catalogue;
+use crate::{http, metrics};
+
+/// Connections that may wait to be taken: a storm of reconnecting clients must not be met with silence.
+const BACKLOG: u32 = 4096;
+/// Sockets at once for each worker; the limit on open files usually comes first.
+const MAX_CONNECTIONS: usize = 200_000;
+/// Bytes that the kernel keeps for a client that reads slowly; the rest of the bound is ours (`session.outgoing_bytes`).
+const SEND_BUFFER: usize = 128 * 1024;
+/// A peer that acknowledges nothing for this long is gone, even if it never said so.
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Seconds in which a request's head must have come.
+const REQUEST_HEAD: Duration = Duration::from_secs(10);
+
+/// How to serve.
+#[derive(Debug, Args)]
+#[command(after_help = "Every setting is also a key of the file and an environment variable:\n  \
+    listen = \"0.0.0.0:8080\"          PARLOR_LISTEN=0.0.0.0:8080\n  \
+    [session]\n  \
+    max_message_bytes = 65536        PARLOR_SESSION__MAX_MESSAGE_BYTES=65536\n\n\
+    Example:\n  parlor serve --data /var/lib/parlor --listen 0.0.0.0:8080")]
+pub struct ServeArgs {
+    /// The folder that holds everything [default: parlor-data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where sockets and HTTP are served; port 0 takes a free one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+    /// Where /healthz, /readyz and /metrics are served [default: 127.0.0.1:9090]
+    #[arg(long, value_name = "ADDR:PORT")]
+    internal_listen: Option<SocketAddr>,
+    /// What this node does: gateway (sockets and HTTP), router [default: all]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    stages: Option<Vec<String>>,
+    /// Threads that serve sockets [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+    /// A settings file
+    #[arg(long, value_name = "FILE", env = "PARLOR_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl ServeArgs {
+    fn flags(&self) -> Value {
+        let mut flags = Map::new();
+        let mut set = |key: &str, value: Option<Value>| value.map(|value| flags.insert(key.to_owned(), value));
+        set("data", self.data.as_ref().map(|path| json!(path)));
+        set("listen", self.listen.map(|address| json!(address)));
+        set("internal_listen", self.internal_listen.map(|address| json!(address)));
+        set("stages", self.stages.as_ref().map(|names| json!(names)));
+        set("workers", self.workers.map(|n| json!(n)));
+        Value::Object(flags)
+    }
+}
+
+/// Serves until told to stop.
+///
+/// # Errors
+/// What keeps the server from starting, before anything is bound; or what ended it.
+pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
+    let config = Config::load(args.config.as_deref(), args.flags())?;
+    log_to_stderr(config.server.log_format);
+    let recorder = metrics::install();
+    let server = config.server.clone();
+    let max_request = config.session.max_frame_bytes();
+    let node = Node::start(config, &Catalogue::standard(), Clock::system()).await?;
+
+    let (state, deps, handle) = (Data::new(node.http_state()), Data::from(node.session_deps()), node.handle());
+    let handle_data = Data::new(handle.clone());
+    let public = {
+        let handle_data = handle_data.clone();
+        HttpServer::new(move || {
+            App::new()
+                .app_data(state.clone())
+                .app_data(deps.clone())
+                .app_data(handle_data.clone())
+                .wrap(middleware::NormalizePath::new(middleware::TrailingSlash::MergeOnly))
+                .configure(http::api(max_request))
+        })
+    };
+    let workers = if server.workers == 0 { std::thread::available_parallelism()?.get() } else { server.workers };
+    let public = public
+        .workers(workers)
+        .backlog(BACKLOG)
+        .max_connections(MAX_CONNECTIONS)
+        .client_request_timeout(REQUEST_HEAD)
+        .on_connect(tune)
+        .disable_signals()
+        .bind(server.listen)
+        .with_context(|| format!("listen: cannot serve on {}", server.listen))?;
+    let recorder = Data::new(recorder);
+    let internal = HttpServer::new(move || {
+        App::new().app_data(handle_data.clone()).app_data(recorder.clone()).configure(http::internal::routes)
+    })
+    .workers(1)
+    .disable_signals()
+    .bind(server.internal_listen)
+    .with_context(|| format!("internal_listen: cannot serve on {}", server.internal_listen))?;
+
+    let (address, internal_address) = (first(public.addrs()), first(internal.addrs()));
+    let (public, internal) = (public.run(), internal.run());
+    let (public_handle, internal_handle) = (public.handle(), internal.handle());
+    rt::spawn(public);
+    rt::spawn(internal);
+    say(&format!("parlor ready: http://{address} (internal http://{internal_address})"));
+
+    let outcome = tokio::select! {
+        () = stop_signal() => Ok(()),
+        () = handle.asked_to_stop() => Ok(()),
+        reason = handle.failed() => Err(anyhow::anyhow!("stopping at once, nothing accepted is lost: {reason}")),
+    };
+    stop(node, public_handle, internal_handle, outcome.is_ok()).await;
+    outcome
+}
+
+/// In order: no new connections, drain, then the files.
+async fn stop(node: Node, public: ServerHandle, internal: ServerHandle, drain: bool) {
+    public.pause().await;
+    if drain {
+        tokio::select! {
+            () = node.drain() => {}
+            () = stop_signal() => tracing::warn!("told twice: stopping at once"),
+        }
+    }
+    public.stop(false).await;
+    internal.stop(false).await;
+    node.close().await;
+    tracing::info!("stopped");
+}
+
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+fn first(addresses: Vec<SocketAddr>) -> String {
+    addresses.first().map(ToString::to_string).unwrap_or_default()
+}
+
+/// The one line on standard output: whoever started us waits for it.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    // Nobody listening is no reason to stop.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// What every accepted connection is set to.
+fn tune(connection: &dyn Any, _: &mut Extensions) {
+    if let Some(stream) = connection.downcast_ref::<rt::net::TcpStream>() {
+        let socket = socket2::SockRef::from(stream);
+        let tuned = socket
+            .set_tcp_nodelay(true)
+            .and_then(|()| socket.set_send_buffer_size(SEND_BUFFER))
+            .and_then(|()| socket.set_tcp_user_timeout(Some(USER_TIMEOUT)));
+        if let Err(error) = tuned {
+            tracing::debug!(%error, "a connection could not be tuned");
+        }
+    }
+}
+
+fn log_to_stderr(format: LogFormat) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("PARLOR_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,actix_server=warn"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second server in one process (tests) keeps the first one's log.
+    let _ = match format {
+        LogFormat::Text => logs.try_init(),
+        LogFormat::Json => logs.json().flatten_event(true).try_init(),
+    };
+}

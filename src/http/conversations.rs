@@ -1,0 +1,137 @@
+//! `GET /conversations` and their messages; and how a read mark becomes known.
+
+use std::num::NonZeroU32;
+
+use actix_web::web::{self, Data, Json, Path, Query, ServiceConfig};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::auth::Caller;
+use super::page::{self, Page};
+use super::problem::resource;
+use super::{Problem, State};
+use crate::actors::registry::{Tell, WhoIsOnline};
+use crate::actors::session::{SessionDeps, view};
+use crate::ids::{ConversationId, Seq, UserId};
+use crate::protocol::frames::{MessageView, ServerFrame, at};
+use crate::store;
+
+/// Registers the resources.
+pub fn routes(cfg: &mut ServiceConfig) {
+    cfg.service(resource("/conversations", "GET").route(web::get().to(list)))
+        .service(resource("/conversations/{id}/messages", "GET").route(web::get().to(messages)));
+}
+
+/// A conversation in the caller's list.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConversationBody {
+    /// Derived from its participants.
+    conversation_id: ConversationId,
+    /// All who take part, the caller too, ascending.
+    participants: Vec<UserId>,
+    /// When its first message was sent: RFC 3339.
+    created_at: String,
+    /// How far the caller has read: a place in the caller's inbox.
+    read_seq: Seq,
+    /// Messages of others behind that; 1000 means that many or more.
+    unread: i64,
+    /// The newest message.
+    last_message: MessageView,
+}
+
+/// Which part of a list that runs backwards.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct BackwardsQuery {
+    /// Only what stands before this `seq`: the `next` of the page before.
+    #[param(value_type = Option<i64>, minimum = 0)]
+    before: Option<i64>,
+    /// How many; 50 by default, 100 at most.
+    #[param(value_type = Option<u32>, minimum = 1)]
+    limit: Option<NonZeroU32>,
+}
+
+impl BackwardsQuery {
+    fn read(&self) -> Result<(Option<Seq>, u32), Problem> {
+        if self.before.is_some_and(|before| before < 0) {
+            return Err(Problem::bad_query("`before` must be 0 or more").field("before"));
+        }
+        Ok((self.before.map(Seq), page::limit(self.limit)))
+    }
+}
+
+/// The caller's conversations, the one with the newest message first. `next` is the `before` of the next page.
+#[utoipa::path(get, path = "/api/v1/conversations", tag = "messages", security(("bearer" = [])), params(BackwardsQuery),
+    responses(
+        (status = 200, description = "A page of conversations", body = Page<ConversationBody>),
+        (status = 400, description = "`invalid_query`"),
+        (status = 401, description = "`token_missing`, `token_expired` …"),
+    ))]
+async fn list(
+    Caller(identity): Caller,
+    state: Data<State>,
+    query: Query<BackwardsQuery>,
+) -> Result<Json<Page<ConversationBody>>, Problem> {
+    let (before, limit) = query.read()?;
+    let mut found = state.store.conversations(identity.user_id, before, limit + 1).await?;
+    let more = found.len() > limit as usize;
+    found.truncate(limit as usize);
+    let next = found.last().filter(|_| more).map(|last| last.last.seq.to_string());
+    let items = found.iter().map(|summary| ConversationBody {
+        conversation_id: summary.conversation_id,
+        participants: summary.participants.clone(),
+        created_at: at(summary.created_at),
+        read_seq: summary.read_seq,
+        unread: summary.unread,
+        last_message: view(&summary.last),
+    });
+    Ok(Json(Page { items: items.collect(), next }))
+}
+
+/// A conversation's messages, newest first. `next` is the `before` of the next page: what is written meanwhile moves
+/// nothing.
+#[utoipa::path(get, path = "/api/v1/conversations/{id}/messages", tag = "messages", security(("bearer" = [])),
+    params(("id" = ConversationId, Path, description = "The conversation"), BackwardsQuery), responses(
+        (status = 200, description = "A page of messages", body = Page<MessageView>),
+        (status = 400, description = "`invalid_query`, `invalid_path`"),
+        (status = 401, description = "`token_missing`, `token_expired` …"),
+        (status = 404, description = "`unknown_conversation`: there is none of the caller's with this id"),
+    ))]
+async fn messages(
+    Caller(identity): Caller,
+    state: Data<State>,
+    id: Path<ConversationId>,
+    query: Query<BackwardsQuery>,
+) -> Result<Json<Page<MessageView>>, Problem> {
+    let (before, limit) = query.read()?;
+    let found = state.store.history(identity.user_id, id.into_inner(), before, limit + 1).await?;
+    let mut found =
+        found.ok_or_else(|| Problem::missing("unknown_conversation", "no conversation of yours has this id"))?;
+    let more = found.len() > limit as usize;
+    found.truncate(limit as usize);
+    let next = found.last().filter(|_| more).map(|last| last.seq.to_string());
+    Ok(Json(Page { items: found.iter().map(view).collect(), next }))
+}
+
+/// Notes that `user` has read `conversation` up to `seq` and tells everybody who has a session: the user's other
+/// devices, and the other participants, each in the numbers of their own inbox. `false`: no such conversation.
+///
+/// # Errors
+/// [`store::Error`]: nothing was noted.
+pub async fn mark_read(
+    deps: &SessionDeps,
+    user: UserId,
+    conversation: ConversationId,
+    seq: Seq,
+) -> Result<bool, store::Error> {
+    let Some(participants) = deps.store.participants(user, conversation).await? else { return Ok(false) };
+    let listeners = deps.registry.send(WhoIsOnline(participants)).await.unwrap_or_default();
+    let Some(marks) = deps.store.mark_read(user, conversation, seq, &listeners).await? else { return Ok(false) };
+    for mark in marks {
+        let frame = ServerFrame::Read { conversation_id: conversation, user_id: user, seq: mark.seq };
+        // The registry is gone only when the node is.
+        let _ = deps.registry.send(Tell { users: vec![mark.for_user], frame, kind: "read" }).await;
+    }
+    Ok(true)
+}
