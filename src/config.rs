@@ -2,3 +2,4 @@
 
 pub mod accounts;
 pub mod secret;
+pub mod session;

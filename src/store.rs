@@ -1,17 +1,19 @@
 //! The tables: accounts, conversations, inboxes. The one place that speaks SQL.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use sqlx::Row;
+use quick_cache::sync::Cache;
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{
-    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
-    SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+
+use crate::ids::ConversationId;
 
 pub mod account_events;
+pub mod conversations;
+pub mod inbox;
+mod rows;
 pub mod tokens;
 pub mod users;
 
@@ -24,6 +26,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 pub const FILE_NAME: &str = "parlor.sqlite";
 /// Connections that read side by side; the one that writes is apart, so that a long read never holds a write up.
 const READERS: u32 = 4;
+/// Conversations remembered; about 60 bytes each. One that was forgotten costs an insert that does nothing.
+const KNOWN_CONVERSATIONS: usize = 50_000;
 /// How long a statement waits for another process (`parlor user add` beside the server) that is writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -54,6 +58,8 @@ pub enum Error {
 pub struct Store {
     pub(crate) writer: SqlitePool,
     pub(crate) reader: SqlitePool,
+    /// Conversations that are in the tables for sure, so that a delivery need not insert them again.
+    known_conversations: Arc<Cache<ConversationId, ()>>,
 }
 
 impl Store {
@@ -69,15 +75,15 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             // A place in an inbox that a client has seen must never be given again, not even after a power cut.
             .synchronous(SqliteSynchronous::Full)
-            .auto_vacuum(SqliteAutoVacuum::Incremental)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
             .statement_cache_capacity(256)
             .pragma("cache_size", "-32768");
         let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
         MIGRATIONS.run(&writer).await.map_err(explain)?;
-        let reader = SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await?;
-        Ok(Self { writer, reader })
+        let reader =
+            SqlitePoolOptions::new().max_connections(READERS).connect_with(options.pragma("query_only", "on")).await?;
+        Ok(Self { writer, reader, known_conversations: Arc::new(Cache::new(KNOWN_CONVERSATIONS)) })
     }
 
     /// Finishes what is being written and closes the file.
@@ -101,11 +107,4 @@ fn explain(error: sqlx::migrate::MigrateError) -> Error {
         MigrateError::Execute(error) => Error::Sql(error),
         other => Error::Schema(format!("cannot bring the tables up to date: {other}")),
     }
-}
-
-/// A time column: milliseconds since 1970, UTC.
-pub(crate) fn time(row: &SqliteRow, column: &'static str) -> Result<DateTime<Utc>, sqlx::Error> {
-    let millis: i64 = row.try_get(column)?;
-    DateTime::from_timestamp_millis(millis)
-        .ok_or_else(|| sqlx::Error::ColumnDecode { index: column.into(), source: "no such time".into() })
 }

@@ -9,6 +9,7 @@ use sqlx::{FromRow, QueryBuilder, Row, Sqlite, Transaction};
 use utoipa::ToSchema;
 
 use super::account_events::{self, Kind};
+use super::rows::time;
 use super::{Error, IMMEDIATE, Store, tokens};
 use crate::ids::UserId;
 
@@ -288,7 +289,7 @@ impl FromRow<'_, SqliteRow> for User {
             username: row.try_get("username")?,
             role: row.try_get("role")?,
             disabled: row.try_get("disabled")?,
-            created_at: super::time(row, "created_at")?,
+            created_at: time(row.try_get("created_at")?),
         })
     }
 }

@@ -1,0 +1,219 @@
+//! Conversations as one of their members sees them: the list, the history, what is unread, how far others have read.
+
+use chrono::{DateTime, Utc};
+use sqlx::Row;
+
+use super::inbox::{InboxEntry, entry, participants, select_entries};
+use super::rows::time;
+use super::{Error, Store};
+use crate::ids::{ConversationId, Seq, UserId};
+
+/// Unread messages are counted up to here; more are told as this many.
+pub const UNREAD_COUNTED: i64 = 1_000;
+
+/// One line of the list of conversations.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// Which conversation.
+    pub conversation_id: ConversationId,
+    /// Who takes part, ascending.
+    pub participants: Vec<UserId>,
+    /// When its first message was sent.
+    pub created_at: DateTime<Utc>,
+    /// How far the owner has read, a place in the owner's inbox.
+    pub read_seq: Seq,
+    /// Messages of others behind that, counted up to [`UNREAD_COUNTED`].
+    pub unread: i64,
+    /// The newest message in it.
+    pub last: InboxEntry,
+}
+
+/// A reader's position as each participant must hear it: in the participant's own numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadMark {
+    /// Whose numbers.
+    pub for_user: UserId,
+    /// The last message read, as it stands in that inbox.
+    pub seq: Seq,
+}
+
+impl Store {
+    /// The user's conversations, the one with the newest message first, of those whose newest stands before `before`.
+    ///
+    /// # Errors
+    /// [`Error::Sql`], [`Error::Corrupt`].
+    pub async fn conversations(&self, user: UserId, before: Option<Seq>, limit: u32) -> Result<Vec<Summary>, Error> {
+        let rows = sqlx::query(
+            "SELECT conversation_id, read_seq, last_seq, participants, created_at FROM (\
+               SELECT m.conversation_id, m.read_seq, c.participants, c.created_at, (SELECT max(i.seq) FROM inbox i \
+                 WHERE i.user_id = m.user_id AND i.conversation_id = m.conversation_id) AS last_seq \
+               FROM conversation_members m JOIN conversations c ON c.id = m.conversation_id WHERE m.user_id = $1\
+             ) AS mine WHERE last_seq < $2 ORDER BY last_seq DESC LIMIT $3",
+        )
+        .bind(user.0)
+        .bind(before.map_or(i64::MAX, |seq| seq.0))
+        .bind(i64::from(limit))
+        .fetch_all(&self.reader)
+        .await?;
+        let mut list = Vec::with_capacity(rows.len());
+        for row in rows {
+            let conversation_id = ConversationId(row.try_get(0)?);
+            let read_seq = Seq(row.try_get(1)?);
+            let Some(last) = self.inbox_at(user, Seq(row.try_get(2)?)).await? else { continue };
+            list.push(Summary {
+                conversation_id,
+                participants: participants(row.try_get(3)?)?,
+                created_at: time(row.try_get(4)?),
+                read_seq,
+                unread: self.unread(user, conversation_id, read_seq).await?,
+                last,
+            });
+        }
+        Ok(list)
+    }
+
+    /// The conversation's messages before `before`, newest first; `None` when the user is not in it.
+    ///
+    /// # Errors
+    /// [`Error::Sql`], [`Error::Corrupt`].
+    pub async fn history(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        before: Option<Seq>,
+        limit: u32,
+    ) -> Result<Option<Vec<InboxEntry>>, Error> {
+        if self.read_seq(user, conversation).await?.is_none() {
+            return Ok(None);
+        }
+        let rows = sqlx::query(select_entries!(
+            "WHERE i.user_id = $1 AND i.conversation_id = $2 AND i.seq < $3 ORDER BY i.seq DESC LIMIT $4"
+        ))
+        .bind(user.0)
+        .bind(conversation.0)
+        .bind(before.map_or(i64::MAX, |seq| seq.0))
+        .bind(i64::from(limit))
+        .fetch_all(&self.reader)
+        .await?;
+        rows.iter().map(entry).collect::<Result<_, _>>().map(Some)
+    }
+
+    /// Notes that the user has read the conversation up to `seq` and says how far that is for each of `listeners` who
+    /// takes part. `None`: no such conversation of the user's. An empty list: nothing new was read.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn mark_read(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        seq: Seq,
+        listeners: &[UserId],
+    ) -> Result<Option<Vec<ReadMark>>, Error> {
+        let Some(before) = self.read_seq(user, conversation).await? else { return Ok(None) };
+        // The last message of this conversation at or before `seq`: nobody can have read what is not there.
+        let row = sqlx::query(
+            "SELECT seq, message_id FROM inbox WHERE user_id = $1 AND conversation_id = $2 AND seq <= $3 \
+             ORDER BY seq DESC LIMIT 1",
+        )
+        .bind(user.0)
+        .bind(conversation.0)
+        .bind(seq.0)
+        .fetch_optional(&self.reader)
+        .await?;
+        let Some(row) = row else { return Ok(Some(Vec::new())) };
+        let (seq, message): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+        if seq <= before.0 {
+            return Ok(Some(Vec::new()));
+        }
+        sqlx::query(
+            "UPDATE conversation_members SET read_seq = $3 WHERE user_id = $1 AND conversation_id = $2 AND read_seq < $3",
+        )
+        .bind(user.0)
+        .bind(conversation.0)
+        .bind(seq)
+        .execute(&self.writer)
+        .await?;
+        let mut marks = vec![ReadMark { for_user: user, seq: Seq(seq) }];
+        for listener in listeners.iter().filter(|&&listener| listener != user) {
+            let row = sqlx::query(
+                "SELECT seq FROM inbox WHERE user_id = $1 AND conversation_id = $2 AND message_id <= $3 \
+                 ORDER BY seq DESC LIMIT 1",
+            )
+            .bind(listener.0)
+            .bind(conversation.0)
+            .bind(message)
+            .fetch_optional(&self.reader)
+            .await?;
+            if let Some(row) = row {
+                marks.push(ReadMark { for_user: *listener, seq: Seq(row.try_get(0)?) });
+            }
+        }
+        Ok(Some(marks))
+    }
+
+    /// Who takes part in a conversation of the user's; `None` when the user does not.
+    ///
+    /// # Errors
+    /// [`Error::Sql`], [`Error::Corrupt`].
+    pub async fn participants(&self, user: UserId, conversation: ConversationId) -> Result<Option<Vec<UserId>>, Error> {
+        let row = sqlx::query(
+            "SELECT c.participants FROM conversation_members m JOIN conversations c ON c.id = m.conversation_id \
+             WHERE m.user_id = $1 AND m.conversation_id = $2",
+        )
+        .bind(user.0)
+        .bind(conversation.0)
+        .fetch_optional(&self.reader)
+        .await?;
+        row.map(|row| participants(row.try_get(0)?)).transpose()
+    }
+
+    /// Up to `limit` people with whom the user shares a conversation.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn peers(&self, user: UserId, limit: u32) -> Result<Vec<UserId>, Error> {
+        let rows = sqlx::query(
+            "SELECT DISTINCT other.user_id FROM conversation_members mine \
+             JOIN conversation_members other ON other.conversation_id = mine.conversation_id \
+             WHERE mine.user_id = $1 AND other.user_id <> $1 LIMIT $2",
+        )
+        .bind(user.0)
+        .bind(i64::from(limit))
+        .fetch_all(&self.reader)
+        .await?;
+        rows.iter().map(|row| Ok(UserId(row.try_get(0)?))).collect()
+    }
+
+    async fn read_seq(&self, user: UserId, conversation: ConversationId) -> Result<Option<Seq>, Error> {
+        let row = sqlx::query("SELECT read_seq FROM conversation_members WHERE user_id = $1 AND conversation_id = $2")
+            .bind(user.0)
+            .bind(conversation.0)
+            .fetch_optional(&self.reader)
+            .await?;
+        Ok(row.map(|row| row.try_get(0)).transpose()?.map(Seq))
+    }
+
+    async fn inbox_at(&self, user: UserId, seq: Seq) -> Result<Option<InboxEntry>, Error> {
+        let row = sqlx::query(select_entries!("WHERE i.user_id = $1 AND i.seq = $2"))
+            .bind(user.0)
+            .bind(seq.0)
+            .fetch_optional(&self.reader)
+            .await?;
+        row.as_ref().map(entry).transpose()
+    }
+
+    async fn unread(&self, user: UserId, conversation: ConversationId, read: Seq) -> Result<i64, Error> {
+        let row = sqlx::query(
+            "SELECT count(*) FROM (SELECT 1 FROM inbox i JOIN messages m ON m.id = i.message_id \
+             WHERE i.user_id = $1 AND i.conversation_id = $2 AND i.seq > $3 AND m.sender_id <> $1 LIMIT $4) AS some",
+        )
+        .bind(user.0)
+        .bind(conversation.0)
+        .bind(read.0)
+        .bind(UNREAD_COUNTED)
+        .fetch_one(&self.reader)
+        .await?;
+        Ok(row.try_get(0)?)
+    }
+}

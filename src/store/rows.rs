@@ -1,0 +1,77 @@
+//! Rows into statements and back: multi-row VALUES in few shapes, times and ids as the tables hold them.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, OnceLock};
+
+use chrono::{DateTime, Utc};
+use sqlx::{AssertSqlSafe, SqlSafeStr};
+
+/// Shapes of 1, 2, 4 … 512 rows: few enough that every one stays a prepared statement.
+const SHAPES: usize = 10;
+
+/// A statement with many rows of values. Any number of rows is written in a few statements whose sizes are powers of
+/// two, so that the database parses each shape once.
+pub(super) struct Values {
+    head: &'static str,
+    columns: usize,
+    tail: &'static str,
+    shapes: [OnceLock<Arc<str>>; SHAPES],
+}
+
+impl Values {
+    /// `head VALUES (…), (…) tail`, with `columns` values a row.
+    pub(super) const fn new(head: &'static str, columns: usize, tail: &'static str) -> Self {
+        Self { head, columns, tail, shapes: [const { OnceLock::new() }; SHAPES] }
+    }
+
+    /// The statements for these rows, each with its share of them, in order.
+    pub(super) fn of<'a, T>(&'a self, mut rows: &'a [T]) -> impl Iterator<Item = (impl SqlSafeStr + use<T>, &'a [T])> {
+        std::iter::from_fn(move || {
+            let shape = rows.len().checked_ilog2()?.min(SHAPES as u32 - 1) as usize;
+            let (now, later) = rows.split_at(1 << shape);
+            rows = later;
+            Some((AssertSqlSafe(self.sql(shape)), now))
+        })
+    }
+
+    fn sql(&self, shape: usize) -> Arc<str> {
+        self.shapes[shape].get_or_init(|| self.text(1 << shape).into()).clone()
+    }
+
+    /// Only numbers are put into the text; values are always bound.
+    fn text(&self, rows: usize) -> String {
+        let mut sql = format!("{} VALUES ", self.head);
+        for row in 0..rows {
+            sql.push_str(if row == 0 { "(" } else { ", (" });
+            for column in 0..self.columns {
+                // Writing to a String cannot fail.
+                let _ = write!(sql, "{}${}", if column == 0 { "" } else { ", " }, row * self.columns + column + 1);
+            }
+            sql.push(')');
+        }
+        sql.push(' ');
+        sql.push_str(self.tail);
+        sql
+    }
+}
+
+/// A stored time, in milliseconds since 1970.
+pub(super) fn time(millis: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(millis).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_number_of_rows_is_covered_once_in_order() {
+        let values = Values::new("INSERT INTO t (a, b)", 2, "ON CONFLICT DO NOTHING");
+        assert_eq!(values.text(2), "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4) ON CONFLICT DO NOTHING");
+        for n in [0, 1, 2, 3, 511, 512, 513, 1500] {
+            let rows: Vec<usize> = (0..n).collect();
+            let seen: Vec<usize> = values.of(&rows).flat_map(|(_, rows)| rows.to_vec()).collect();
+            assert_eq!(seen, rows);
+        }
+    }
+}
