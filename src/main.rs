@@ -1,5 +1,8 @@
 //! The command line.
 
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 use parlor::cli::user::UserCommand;
 
@@ -19,8 +22,16 @@ enum Command {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+async fn main() -> ExitCode {
+    let done = match Cli::parse().command {
         Command::User(command) => command.run().await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line for whoever typed it. Where nobody listens on standard error there is nobody to tell.
+            let _ = writeln!(io::stderr(), "parlor: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -15,6 +15,7 @@ pub mod conversations;
 pub mod inbox;
 mod rows;
 pub mod tokens;
+pub mod user_changes;
 pub mod users;
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use super::*;
 use crate::store::account_events::Change as Event;
 use crate::store::testing::{at, store, user};
+use crate::store::user_changes::Change;
 
 async fn names(store: &Store, prefix: &str, after: Option<&str>, limit: u32) -> (Vec<String>, Option<String>) {
     let page = store.list_users(UserQuery { prefix, after, with_disabled: false, limit }).await.unwrap();
