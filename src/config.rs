@@ -3,7 +3,9 @@
 //! `parlor.toml`, then the environment (`PARLOR_LISTEN`, `PARLOR_SESSION__MAX_MESSAGE_BYTES`), then flags; the later
 //! wins. Every key is documented where it is declared. `PARLOR_…_FILE` reads a value from a file.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
@@ -12,14 +14,12 @@ use serde::Deserialize;
 use self::accounts::AccountsOptions;
 use self::bus::BusOptions;
 use self::secret::Secret;
-use self::server::ServerOptions;
 use self::session::SessionOptions;
 use crate::pipeline::stages::Catalogue;
 
 pub mod accounts;
 pub mod bus;
 pub mod secret;
-pub mod server;
 pub mod session;
 
 /// The stage that is no stage of the pipeline: sockets and HTTP.
@@ -28,63 +28,76 @@ pub const GATEWAY: &str = "gateway";
 const OTHER_VARIABLES: [&str; 3] = ["config", "password", "log"];
 const LARGEST_MESSAGE: usize = 10 * 1024 * 1024;
 
-/// All settings.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default, from = "File")]
+/// All settings. Those at the top are the process's own: where it listens, what it hosts, how it stops.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The process as a whole.
-    pub server: ServerOptions,
+    /// The folder that holds everything: accounts, inboxes, the bus, this node's own keys.
+    pub data: PathBuf,
+    /// Address and port of sockets and HTTP; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Address and port of `/healthz`, `/readyz` and `/metrics`: for the operator's machines only.
+    pub internal_listen: SocketAddr,
+    /// Threads that serve sockets; 0: one for each processor.
+    pub workers: usize,
+    /// Stages that this node hosts.
+    pub stages: Vec<String>,
+    /// Stages that a message passes, in this order. The last must be `router`.
+    pub pipeline: Vec<String>,
+    /// What the names of all topics begin with.
+    pub topic_prefix: String,
+    /// Records in work at once on this node. More wait on the bus.
+    pub in_flight: usize,
+    /// Addresses or networks of proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<String>,
+    /// How log lines look: `text` or `json`.
+    pub log_format: LogFormat,
+    /// Seconds over which clients are told to come back when the node stops.
+    pub reconnect_spread_seconds: u64,
+    /// Seconds that stopping may take; then the node exits with what is unfinished still on the bus.
+    pub drain_limit_seconds: u64,
+    /// `id:base64secret,id:base64secret`; the first signs, all verify. Without it the node makes its own and keeps
+    /// them in the data folder.
+    pub jwt_keys: Option<Secret>,
     /// `[accounts]`.
     pub accounts: AccountsOptions,
     /// `[session]`.
     pub session: SessionOptions,
     /// `[bus]`.
     pub bus: BusOptions,
-    /// `jwt_keys`: `id:base64secret,id:base64secret`; the first signs, all verify. Without it the node makes its own
-    /// and keeps them in the data folder.
-    pub jwt_keys: Option<Secret>,
 }
 
-/// The settings as a file has them: those of the process stand at the top.
-#[derive(Deserialize, Default)]
-#[serde(default, deny_unknown_fields)]
-struct File {
-    data: Option<PathBuf>,
-    listen: Option<std::net::SocketAddr>,
-    internal_listen: Option<std::net::SocketAddr>,
-    workers: Option<usize>,
-    stages: Option<Vec<String>>,
-    pipeline: Option<Vec<String>>,
-    topic_prefix: Option<String>,
-    in_flight: Option<usize>,
-    trusted_proxies: Option<Vec<String>>,
-    log_format: Option<server::LogFormat>,
-    reconnect_spread_seconds: Option<u64>,
-    drain_limit_seconds: Option<u64>,
-    jwt_keys: Option<Secret>,
-    accounts: AccountsOptions,
-    session: SessionOptions,
-    bus: BusOptions,
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
-impl From<File> for Config {
-    fn from(file: File) -> Self {
-        let default = ServerOptions::default();
-        let server = ServerOptions {
-            data: file.data.unwrap_or(default.data),
-            listen: file.listen.unwrap_or(default.listen),
-            internal_listen: file.internal_listen.unwrap_or(default.internal_listen),
-            workers: file.workers.unwrap_or(default.workers),
-            stages: file.stages.unwrap_or(default.stages),
-            pipeline: file.pipeline.unwrap_or(default.pipeline),
-            topic_prefix: file.topic_prefix.unwrap_or(default.topic_prefix),
-            in_flight: file.in_flight.unwrap_or(default.in_flight),
-            trusted_proxies: file.trusted_proxies.unwrap_or(default.trusted_proxies),
-            log_format: file.log_format.unwrap_or(default.log_format),
-            reconnect_spread_seconds: file.reconnect_spread_seconds.unwrap_or(default.reconnect_spread_seconds),
-            drain_limit_seconds: file.drain_limit_seconds.unwrap_or(default.drain_limit_seconds),
-        };
-        Self { server, accounts: file.accounts, session: file.session, bus: file.bus, jwt_keys: file.jwt_keys }
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("parlor-data"),
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            internal_listen: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            workers: 0,
+            stages: vec!["gateway".to_owned(), "router".to_owned()],
+            pipeline: vec!["router".to_owned()],
+            topic_prefix: "parlor".to_owned(),
+            in_flight: 4096,
+            trusted_proxies: Vec::new(),
+            log_format: LogFormat::Text,
+            reconnect_spread_seconds: 2,
+            drain_limit_seconds: 20,
+            jwt_keys: None,
+            accounts: AccountsOptions::default(),
+            session: SessionOptions::default(),
+            bus: BusOptions::default(),
+        }
     }
 }
 
@@ -135,23 +148,23 @@ impl Config {
     /// The first key that cannot be.
     pub fn check(&self, catalogue: &Catalogue) -> Result<(), Error> {
         let refuse = |key, detail: String| Err(Error::Value { key, detail });
-        let (server, session) = (&self.server, &self.session);
-        if server.pipeline.last().map(String::as_str) != Some("router") {
+        let session = &self.session;
+        if self.pipeline.last().map(String::as_str) != Some("router") {
             return refuse("pipeline", "must end with \"router\", which writes the inboxes".into());
         }
-        for (n, name) in server.pipeline.iter().enumerate() {
-            if server.pipeline[..n].contains(name) {
+        for (n, name) in self.pipeline.iter().enumerate() {
+            if self.pipeline[..n].contains(name) {
                 return refuse("pipeline", format!("names {name:?} twice"));
             }
             // A single node has nobody else who could host it.
-            if !server.stages.contains(name) {
+            if !self.stages.contains(name) {
                 return refuse(
                     "stages",
                     format!("must host {name:?}, which is in the pipeline: there is no other node"),
                 );
             }
         }
-        for name in server.stages.iter().filter(|name| *name != GATEWAY) {
+        for name in self.stages.iter().filter(|name| *name != GATEWAY) {
             if catalogue.get(name).is_none() {
                 let known: Vec<&str> = catalogue.names().chain([GATEWAY]).collect();
                 return refuse("stages", format!("{name:?} is no stage; known are {}", known.join(", ")));
@@ -169,7 +182,7 @@ impl Config {
             ("session.other_frames_burst", session.other_frames_burst as usize),
             ("session.message_burst", session.message_burst as usize),
             ("session.messages_per_second", session.messages_per_second as usize),
-            ("in_flight", server.in_flight),
+            ("in_flight", self.in_flight),
         ] {
             if value == 0 {
                 return refuse(key, "must be at least 1".into());
@@ -181,6 +194,18 @@ impl Config {
             return refuse("bus.max_record_bytes", format!("must be at least {record}, for session.max_message_bytes"));
         }
         self.bus.check().map_err(|error| Error::Value { key: "bus", detail: error.to_string() })
+    }
+
+    /// How long stopping may take.
+    #[must_use]
+    pub fn drain_limit(&self) -> Duration {
+        Duration::from_secs(self.drain_limit_seconds)
+    }
+
+    /// Over which time clients come back.
+    #[must_use]
+    pub fn reconnect_spread(&self) -> Duration {
+        Duration::from_secs(self.reconnect_spread_seconds)
     }
 }
 
@@ -217,7 +242,7 @@ mod tests {
     #[test]
     fn the_defaults_work_and_a_bad_setting_is_named() {
         let config = Config::load(None, json!({})).unwrap();
-        assert_eq!(config.server.listen.port(), 8080);
+        assert_eq!(config.listen.port(), 8080);
         assert!(refused(json!({"listne": 1})).contains("listne"));
         assert!(refused(json!({"session": {"max_messages": 1}})).contains("max_messages"));
         assert!(refused(json!({"listen": "here"})).contains("listen"));

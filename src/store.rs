@@ -4,13 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use quick_cache::sync::Cache;
 use sqlx::Row;
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 
 use crate::ids::ConversationId;
 
@@ -19,6 +16,7 @@ pub mod conversations;
 pub mod inbox;
 mod rows;
 pub mod tokens;
+pub mod user_changes;
 pub mod users;
 
 #[cfg(test)]
@@ -131,11 +129,4 @@ fn explain(error: sqlx::migrate::MigrateError) -> Error {
         MigrateError::Execute(error) => Error::Sql(error),
         other => Error::Schema(format!("cannot bring the tables up to date: {other}")),
     }
-}
-
-/// A time column: milliseconds since 1970, UTC.
-pub(crate) fn time(row: &SqliteRow, column: &'static str) -> Result<DateTime<Utc>, sqlx::Error> {
-    let millis: i64 = row.try_get(column)?;
-    DateTime::from_timestamp_millis(millis)
-        .ok_or_else(|| sqlx::Error::ColumnDecode { index: column.into(), source: "no such time".into() })
 }

@@ -6,7 +6,8 @@ use crate::clock::Clock;
 use crate::config::secret::Secret;
 use crate::ids::UserId;
 use crate::store::Store;
-use crate::store::users::{Change, NewUser, UserPage, UserQuery};
+use crate::store::user_changes::Change;
+use crate::store::users::{NewUser, UserPage, UserQuery};
 
 /// The administration of the accounts of one data folder. Cheap to clone.
 ///

@@ -144,6 +144,8 @@ fn hash_error(error: impl Display) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
 
     fn secret(text: &str) -> Secret {
@@ -189,5 +191,22 @@ mod tests {
         assert!(a.is_ok() && b.is_ok());
         assert!(matches!(c, Err(Error::Busy)));
         assert!(hasher.hash(&password).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_leaves_before_the_end_still_counts_until_it() {
+        let hasher = Hasher::new(1, 0).unwrap();
+        let password = secret("correct horse");
+        let (begun, begins) = mpsc::channel();
+        let (end, ends) = mpsc::channel::<()>();
+        let mut gone = Box::pin(hasher.run(move || {
+            begun.send(()).unwrap();
+            ends.recv().map_err(hash_error)
+        }));
+        assert!(futures_util::poll!(&mut gone).is_pending());
+        drop(gone);
+        begins.recv().unwrap();
+        assert!(matches!(hasher.hash(&password).await, Err(Error::Busy)));
+        end.send(()).unwrap();
     }
 }

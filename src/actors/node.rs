@@ -176,7 +176,7 @@ impl Node {
     /// # Errors
     /// [`Error`] says what to do.
     pub async fn start(config: Config, catalogue: &Catalogue, clock: Clock) -> Result<Self, Error> {
-        let folder = &config.server.data;
+        let folder = &config.data;
         let lock = lock(folder)?;
         let store = Store::open(folder).await?;
         let keys = match &config.jwt_keys {
@@ -184,7 +184,7 @@ impl Node {
             None => Keys::load_or_create(folder)?,
         };
         let accounts = Accounts::new(store.clone(), clock.clone(), keys, &config.accounts)?;
-        let trusted_proxies = TrustedProxies::parse(&config.server.trusted_proxies)?;
+        let trusted_proxies = TrustedProxies::parse(&config.trusted_proxies)?;
         let (bus_folder, options, bus_clock) = (folder.join("bus"), config.bus.clone(), clock.clone());
         let opened = tokio::task::spawn_blocking(move || EmbeddedBus::open(&bus_folder, &options, bus_clock));
         let bus = opened.await.map_err(|error| Error::Folder {
@@ -199,8 +199,8 @@ impl Node {
         // The registry's address exists before the first session does.
         let _ = presence.send(Registered(registry.clone())).await;
 
-        let topic = |name: &String| Topic::from(format!("{}.{name}", config.server.topic_prefix).as_str());
-        let pipeline: Vec<Topic> = config.server.pipeline.iter().map(topic).collect();
+        let topic = |name: &String| Topic::from(format!("{}.{name}", config.topic_prefix).as_str());
+        let pipeline: Vec<Topic> = config.pipeline.iter().map(topic).collect();
         let intake = Intake::new(bus.clone(), store.clone(), clock.clone(), config.session.clone(), pipeline);
         let deps = Arc::new(SessionDeps {
             registry: registry.clone(),
@@ -212,7 +212,7 @@ impl Node {
         });
         let handle = NodeHandle(Arc::new(Shared {
             started_at: clock.now(),
-            stages: config.server.stages.clone(),
+            stages: config.stages.clone(),
             registry,
             store: store.clone(),
             bus: bus.clone(),
@@ -231,7 +231,7 @@ impl Node {
     /// A channel, an actor and a feeder for each hosted stage. Every channel has room for all records in flight, so
     /// that no hop ever waits and no order of stages can lock up.
     fn start_stages(&self, catalogue: &Catalogue, clock: &Clock) {
-        let server = &self.config.server;
+        let server = &self.config;
         let window = Arc::new(Semaphore::new(server.in_flight));
         let mut here = HashMap::new();
         let mut ends = Vec::new();
@@ -284,9 +284,9 @@ impl Node {
         self.handle.0.draining.store(true, Ordering::Release);
         self.deps.intake.stop();
         let registry = &self.handle.0.registry;
-        let told = registry.send(SpreadReconnect(self.config.server.reconnect_spread())).await.unwrap_or_default();
+        let told = registry.send(SpreadReconnect(self.config.reconnect_spread())).await.unwrap_or_default();
         tracing::info!(sessions = told, "stopping: clients are told to come back");
-        let deadline = tokio::time::Instant::now() + self.config.server.drain_limit();
+        let deadline = tokio::time::Instant::now() + self.config.drain_limit();
         while self.bus.stats().unfinished_records > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(STEP).await;
         }

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use crate::actors::node::Node;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::config::server::LogFormat;
+use crate::config::LogFormat;
 use crate::pipeline::stages::Catalogue;
 use crate::{http, metrics};
 
@@ -78,9 +78,9 @@ impl ServeArgs {
 /// What keeps the server from starting, before anything is bound; or what ended it.
 pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let config = Config::load(args.config.as_deref(), args.flags())?;
-    log_to_stderr(config.server.log_format);
+    log_to_stderr(config.log_format);
     let recorder = metrics::install();
-    let server = config.server.clone();
+    let server = config.clone();
     let max_request = config.session.max_frame_bytes();
     let node = Node::start(config, &Catalogue::standard(), Clock::system()).await?;
 

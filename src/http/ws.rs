@@ -64,7 +64,7 @@ async fn upgrade(
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "not_a_websocket", error.to_string()))?;
     // Its channel is not used, see `actors::outbox`.
     drop(session);
-    let (response, replaced) = response.replace_body(());
+    let (head, replaced) = response.into_parts();
     let (outbox, outgoing) = Outbox::new(replaced);
     match identity {
         Ok(identity) => {
@@ -79,7 +79,7 @@ async fn upgrade(
         }
         Err(close) => outbox.close(close, true, monotonic()),
     }
-    Ok(response.set_body(BoxBody::new(outgoing)))
+    Ok(head.set_body(BoxBody::new(outgoing)))
 }
 
 /// The token that a browser brings: `new WebSocket(url, ["parlor.v1", token])`.

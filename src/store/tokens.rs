@@ -5,6 +5,7 @@ use sqlx::{FromRow, Row, Sqlite, Transaction};
 use uuid::Uuid;
 
 use super::account_events::{self, Kind};
+use super::rows::time;
 use super::users::{Role, User};
 use super::{Error, IMMEDIATE, Store};
 use crate::ids::{FamilyId, UserId};
@@ -124,7 +125,7 @@ impl Store {
         let Some(row) = row else { return Ok(Rotation::Unknown) };
         let user = User::from_row(&row)?;
         let family = FamilyId(row.try_get("family_id")?);
-        let expires_at = super::time(&row, "expires_at")?;
+        let expires_at = time(row.try_get("expires_at")?);
         if row.try_get::<Option<i64>, _>("revoked_at")?.is_some() || user.disabled {
             return Ok(Rotation::Ended);
         }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::store::account_events::Change;
 use crate::store::testing::{at, store, user};
-use crate::store::users::Change as Done;
+use crate::store::user_changes::Change as Done;
 
 const DAY: i64 = 86_400;
 
@@ -165,4 +165,21 @@ async fn what_is_over_is_pruned_with_its_tokens_and_what_lives_is_not() {
     assert_eq!(store.prune_families(at(DAY), 2).await.unwrap(), 1);
     let tokens: i64 = sqlx::query_scalar("SELECT count(*) FROM refresh_tokens").fetch_one(&store.reader).await.unwrap();
     assert_eq!(tokens, 0);
+}
+
+#[tokio::test]
+async fn what_another_process_does_holds_at_once_and_is_told() {
+    let (folder, server) = store().await;
+    let ada = user(&server, "ada", Role::User).await;
+    let family = login(&server, &ada, 1).await;
+    let seen = server.last_account_event_id().await.unwrap();
+    let command = Store::open(folder.path()).await.unwrap();
+    command.set_disabled(ada.id, true, at(1)).await.unwrap();
+    command.close().await;
+    assert!(server.standing(ada.id, family, at(1)).await.unwrap().unwrap().disabled);
+    let told = server.account_events_after(seen, 10).await.unwrap();
+    assert_eq!(
+        told.iter().map(|event| (event.user_id, event.change)).collect::<Vec<_>>(),
+        [(ada.id, Change::Disabled)]
+    );
 }
