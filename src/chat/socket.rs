@@ -72,7 +72,7 @@ impl Socket {
     /// Says goodbye, if the server still listens.
     pub(super) async fn close(&mut self) {
         // A farewell that does not arrive changes nothing: the connection is dropped next.
-        let _ = timeout(FAREWELL, self.0.close(None)).await;
+        let _ = timeout(FAREWELL, self.0.as_mut().close(None)).await;
     }
 }
 

@@ -52,6 +52,7 @@ pub(super) struct Terminal {
 pub(super) struct Printed {
     done: oneshot::Receiver<()>,
     before: Option<Termios>,
+    is_interactive: bool,
 }
 
 impl Terminal {
@@ -78,7 +79,7 @@ impl Terminal {
             // Nobody waits if the chat has ended otherwise.
             let _ = finished.send(());
         });
-        Self { input, screen, is_interactive, printed: Printed { done, before } }
+        Self { input, screen, is_interactive, printed: Printed { done, before, is_interactive } }
     }
 }
 
@@ -88,8 +89,9 @@ impl Printed {
         // A terminal that takes nothing any more must not hold up the end.
         let _ = tokio::time::timeout(FLUSH, self.done).await;
         if let Some(before) = self.before {
-            // The editor's thread may still sit in its prompt, with the terminal in raw mode.
+            // The editor's thread may still sit in its prompt, with the terminal in raw mode and bracketing pastes.
             let _ = tcsetattr(io::stdin(), OptionalActions::Now, &before);
+            let _ = if self.is_interactive { writeln!(io::stdout(), "\x1b[?2004l") } else { Ok(()) };
         }
     }
 }
