@@ -58,6 +58,10 @@ pub(crate) struct Mock {
     count: Cell<u64>,
     /// Registrations still to be answered by 429.
     pub(crate) busy: Cell<u32>,
+    /// How long tokens live.
+    pub(crate) expires_in: Cell<u64>,
+    /// `refreshToken` frames that came.
+    pub(crate) refreshed: Cell<u64>,
 }
 
 impl Mock {
@@ -72,6 +76,8 @@ impl Mock {
             held_back: RefCell::default(),
             count: Cell::new(0),
             busy: Cell::new(0),
+            expires_in: Cell::new(900),
+            refreshed: Cell::new(0),
         });
         let server = Rc::clone(&mock);
         tokio::task::spawn_local(async move {
@@ -100,10 +106,16 @@ impl Mock {
             self.busy.update(|busy| busy - 1);
             "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 0\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".into()
         } else {
-            self.users.borrow_mut().push(User::default());
-            let id = self.users.borrow().len();
-            let body = json!({"accessToken": id.to_string(), "refreshToken": "r", "expiresIn": 900,
-                "user": {"id": id, "username": "u", "role": "user"}});
+            // The refresh token is the user's id: whoever has one is not new.
+            let id = match request.split_once(r#""refreshToken":""#) {
+                Some((_, rest)) => rest.split('"').next().unwrap().parse().unwrap(),
+                None => {
+                    self.users.borrow_mut().push(User::default());
+                    self.users.borrow().len()
+                }
+            };
+            let body = json!({"accessToken": id.to_string(), "refreshToken": id.to_string(),
+                "expiresIn": self.expires_in.get(), "user": {"id": id, "username": "u", "role": "user"}});
             let body = body.to_string();
             format!("HTTP/1.1 201 Created\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
         };
@@ -138,6 +150,9 @@ impl Mock {
                     if !frame.is_empty() && sink.send(Message::text(frame)).await.is_err() { return }
                 }
                 frame = frames.next() => match frame {
+                    Some(Ok(Message::Text(text))) if text.contains("accessToken") => {
+                        self.refreshed.update(|count| count + 1);
+                    }
                     Some(Ok(Message::Text(text))) => {
                         match self.take(user, &serde_json::from_str(&text).unwrap()) {
                             Some(answer) => queue.send(answer).unwrap(),

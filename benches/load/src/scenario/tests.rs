@@ -96,3 +96,17 @@ async fn idle_holds_its_connections() {
     assert!(report.check.passed && report.traffic.is_none(), "{report}");
     assert!(report.idle.unwrap().kib_per_connection.is_none(), "the mock has no process of its own");
 }
+
+#[tokio::test]
+async fn tokens_are_renewed_before_they_end_and_the_live_connections_told() {
+    let all = tokio::task::LocalSet::new();
+    all.run_until(async {
+        let (mock, url) = Mock::start(Fault::None).await;
+        mock.expires_in.set(1);
+        let server = Server::at(url);
+        let stage = Stage { server: &server, drain: Duration::from_secs(1) };
+        let report = pairs(1, Some(50)).run(&stage).await.unwrap();
+        assert!(report.check.passed && mock.refreshed.get() >= 2, "{report}");
+    })
+    .await;
+}
