@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use self::consumer::EmbeddedConsumer;
 use self::dead_letter::DeadLetters;
-use self::journal::{Append, Command, Journal, Settings};
+use self::journal::{Append, Command, Journal, PutAside, Settings};
 use self::recovery::Recovered;
 use self::room::Ledger;
 use self::shared::{Counters, Shared};
@@ -230,7 +230,8 @@ impl Bus for EmbeddedBus {
             }
         };
         let (reply, answer) = oneshot::channel();
-        let sent = self.shared.open().is_ok() && self.journal.send(Command::PutAside { topic, line, reply }).is_ok();
+        let sent =
+            self.shared.open().is_ok() && self.journal.send(Command::PutAside(PutAside { topic, line, reply })).is_ok();
         let shared = self.shared.clone();
         async move {
             match answer.await {

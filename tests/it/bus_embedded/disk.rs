@@ -106,7 +106,8 @@ async fn many_in_one_refused_batch_are_all_refused_and_order_starts_where_it_sto
     let many = (0..40).map(|_| bus.publish(bus.room_inside(), &topic(), "k".into(), vec![b'x'; 2900].into()));
     let outcomes = futures_util::future::join_all(many.collect::<Vec<_>>()).await;
     let kept = outcomes.iter().filter(|outcome| outcome.is_ok()).count() as u64;
-    assert!(kept <= 2, "{kept} kept");
+    // Two pages are left, and what the last one of the file has free.
+    assert!(kept <= 4, "{kept} kept");
     disk.free();
     let after = put(&bus, "k", "after").await;
     assert_eq!(after.offset.0, before.offset.0 + 1 + kept, "no offset was lost on what was refused");
