@@ -4,15 +4,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::dead_letter::DeadLetters;
 use super::log::{Fault, Log};
-use super::room::Charge;
+use super::recovery::Recovered;
+use super::room::{Charge, Ledger};
 use super::shared::{Counters, Shared};
+use crate::config::bus::BusOptions;
 use crate::pipeline::bus::{Error, Place, Topic};
 
 mod batch;
@@ -56,30 +57,22 @@ pub(super) struct PutAside {
 /// The thread's own.
 #[derive(Debug)]
 pub(super) struct Journal {
-    pub(super) log: Log,
-    pub(super) letters: DeadLetters,
+    log: Log,
+    letters: DeadLetters,
     pub(super) shared: Arc<Shared>,
-    pub(super) inbox: Receiver<Command>,
-    pub(super) settings: Settings,
+    inbox: Receiver<Command>,
+    options: BusOptions,
     /// The offset that each partition's next record gets.
-    pub(super) next: HashMap<Topic, Vec<u64>>,
+    next: HashMap<Topic, Vec<u64>>,
     /// The next batch begins a segment, however small this one is.
-    pub(super) roll: bool,
-    pub(super) buffer: Vec<u8>,
+    roll: bool,
+    buffer: Vec<u8>,
     /// Positions have moved and are not in the journal.
-    pub(super) positions_due: bool,
+    positions_due: bool,
     /// No marker stands behind the last records yet. A start can tell damage to them from a torn write only by one.
-    pub(super) unsealed: bool,
+    unsealed: bool,
     /// The disk does not take writes: said once, not at every attempt.
-    pub(super) refusing: bool,
-}
-
-/// The options that the thread goes by.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Settings {
-    pub(super) segment_bytes: u64,
-    pub(super) journal_bytes: u64,
-    pub(super) position_flush: Duration,
+    refusing: bool,
 }
 
 /// Everything taken from the line at once.
@@ -110,6 +103,37 @@ impl Drop for Ending {
 }
 
 impl Journal {
+    /// Goes on with the journal as it was found.
+    pub(super) fn new(
+        recovered: Recovered,
+        letters: DeadLetters,
+        ledger: Arc<Ledger>,
+        inbox: Receiver<Command>,
+        options: &BusOptions,
+    ) -> Self {
+        let Recovered { log, state, roll } = recovered;
+        let mut next = HashMap::new();
+        for (topic, partition, part) in state.parts() {
+            *place(&mut next, topic, partition) = part.next();
+        }
+        let shared = Shared::new(state, ledger);
+        let journal = Self {
+            log,
+            letters,
+            shared,
+            inbox,
+            options: options.clone(),
+            next,
+            roll,
+            buffer: Vec::new(),
+            positions_due: false,
+            unsealed: false,
+            refusing: false,
+        };
+        journal.count_files();
+        journal
+    }
+
     /// Works until it is told to close or the disk has failed for good.
     pub(super) fn run(mut self) {
         let _ending = Ending(self.shared.clone());
@@ -127,7 +151,7 @@ impl Journal {
     fn gather(&mut self) -> Round {
         let mut round = Round::default();
         if self.positions_due || self.unsealed {
-            match self.inbox.recv_timeout(self.settings.position_flush) {
+            match self.inbox.recv_timeout(self.options.position_flush()) {
                 Ok(command) => self.take(&mut round, command),
                 Err(RecvTimeoutError::Timeout) => round.quiet = true,
                 Err(RecvTimeoutError::Disconnected) => round.close = true,
@@ -179,9 +203,13 @@ impl Journal {
             self.sync()?;
         }
         self.give_back()?;
+        self.count_files();
+        Ok(())
+    }
+
+    fn count_files(&self) {
         Counters::set(&self.shared.counters.segments, self.log.segments());
         Counters::set(&self.shared.counters.journal_bytes, self.log.bytes());
-        Ok(())
     }
 
     /// What to tell those whose write the disk did not take; ends the bus if it is not to be trusted any more.
@@ -244,7 +272,7 @@ impl Journal {
 }
 
 /// Where a partition's next offset is kept.
-pub(super) fn place<'a>(next: &'a mut HashMap<Topic, Vec<u64>>, topic: &Topic, partition: u32) -> &'a mut u64 {
+fn place<'a>(next: &'a mut HashMap<Topic, Vec<u64>>, topic: &Topic, partition: u32) -> &'a mut u64 {
     let index = partition as usize;
     let offsets = next.entry(topic.clone()).or_default();
     if offsets.len() <= index {

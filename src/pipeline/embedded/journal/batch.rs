@@ -95,7 +95,7 @@ impl Journal {
     /// Writes the batch in the buffer, into a new segment if this one is full.
     pub(super) fn write(&mut self, sync: bool) -> Result<(), Fault> {
         let active = &self.log.active;
-        let full = active.used && active.length + self.buffer.len() as u64 > self.settings.segment_bytes;
+        let full = active.used && active.length + self.buffer.len() as u64 > self.options.segment_bytes;
         if full || self.roll {
             let head = self.head(active.number + 1);
             self.log.roll(&head)?;

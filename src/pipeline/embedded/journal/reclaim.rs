@@ -34,7 +34,7 @@ impl Journal {
         // A journal that is mostly unfinished would be copied round and round for nothing.
         let ledger = &self.shared.ledger;
         let live = ledger.bytes().saturating_add(ledger.records().saturating_mul(segment::MAX_RECORD_OVERHEAD));
-        let enough = self.settings.journal_bytes.max(live.saturating_mul(4));
+        let enough = self.options.journal_bytes.max(live.saturating_mul(4));
         if self.log.bytes() <= enough || self.refusing {
             return Ok(false);
         }
@@ -66,5 +66,59 @@ impl Journal {
         }
         Counters::add(&self.shared.counters.carried, count);
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::mpsc;
+
+    use bytes::Bytes;
+    use tokio::sync::oneshot;
+
+    use super::super::Append;
+    use super::*;
+    use crate::config::bus::BusOptions;
+    use crate::pipeline::bus::{Offset, Partition, Room, Topic};
+    use crate::pipeline::embedded::dead_letter::DeadLetters;
+    use crate::pipeline::embedded::recovery::recover;
+    use crate::pipeline::embedded::room::Ledger;
+
+    /// A journal without its thread, so that the test says what happens when.
+    fn journal(home: &Path) -> Journal {
+        let options = BusOptions { segment_bytes: 1024, journal_bytes: 2048, ..BusOptions::default() };
+        let ledger = Ledger::new(1 << 20);
+        let recovered = recover(home, 1, &ledger).unwrap();
+        let letters = DeadLetters::open(home, 1000).unwrap();
+        Journal::new(recovered, letters, ledger, mpsc::channel().1, &options)
+    }
+
+    fn write(journal: &mut Journal, topic: &Topic, length: usize) {
+        let (topic, payload) = (topic.clone(), Bytes::from(vec![b'x'; length]));
+        let charge = journal.shared.ledger.enter(Room(None), length);
+        let append = Append { topic, partition: 0, key: Bytes::new(), payload, charge, reply: oneshot::channel().0 };
+        journal.write_records(vec![append]).unwrap();
+    }
+
+    #[test]
+    fn a_position_that_moves_between_a_batch_and_the_copying_leaves_no_gap() {
+        let home = tempfile::tempdir().unwrap();
+        let mut journal = journal(home.path());
+        let (slow, fast) = (Topic::from("slow"), Topic::from("fast"));
+        write(&mut journal, &slow, 10);
+        write(&mut journal, &slow, 10);
+        for _ in 0..12 {
+            write(&mut journal, &fast, 700);
+        }
+        journal.shared.state().commit(&fast, Partition(0), Offset(12));
+        // Finished in memory and nowhere else when its segment is given back.
+        journal.shared.state().commit(&slow, Partition(0), Offset(1));
+        journal.give_back().unwrap();
+        assert_eq!(journal.shared.stats().carried, 1);
+        drop(journal);
+        let recovered = recover(home.path(), 1, &Ledger::new(1 << 20)).unwrap();
+        let part = recovered.state.part(&slow, 0).unwrap();
+        assert_eq!((part.committed, part.next()), (1, 2));
     }
 }
