@@ -40,7 +40,8 @@ pub struct BusOptions {
     /// start that finds nothing unfinished, as it would break that order.
     pub partitions: u32,
     /// How long a consumer's position may wait for the next batch before it is written without one. A crash within
-    /// this time runs finished records again.
+    /// this time runs finished records again. Records too get a marker behind them after this time, by which a start
+    /// tells damage to them from a write that a crash cut short.
     pub position_flush_millis: u64,
     /// A file of dead letters that would grow past this is kept as the one old file, and the old one before it goes.
     pub dead_letter_bytes: u64,

@@ -5,7 +5,6 @@
 //! finished stays in memory within a bound (`state`, `room`). Two processes must not open one folder: whoever holds the
 //! data folder's lock is the one.
 
-use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Sender};
@@ -19,10 +18,10 @@ use tokio::sync::oneshot;
 
 use self::consumer::EmbeddedConsumer;
 use self::dead_letter::DeadLetters;
-use self::journal::{Append, Command, Journal, Settings};
+use self::journal::{Append, Command, Journal, PutAside};
 use self::recovery::Recovered;
 use self::room::Ledger;
-use self::shared::{Counters, Shared};
+use self::shared::Shared;
 use crate::clock::Clock;
 use crate::config::bus::BusOptions;
 use crate::pipeline::bus::{self, Bus, Consumer, Receipt, Record, Room, Topic};
@@ -129,33 +128,10 @@ impl EmbeddedBus {
         options: &BusOptions,
         clock: Clock,
     ) -> io::Result<Self> {
-        let mut next: HashMap<Topic, Vec<u64>> = HashMap::new();
-        for (topic, partition, part) in recovered.state.parts() {
-            *journal::place(&mut next, topic, partition) = part.next();
-        }
         let (partitions, max_record_bytes) = (recovered.state.partitions(), options.max_record_bytes);
-        let shared = Shared::new(recovered.state, ledger);
-        Counters::set(&shared.counters.segments, recovered.log.segments());
-        Counters::set(&shared.counters.journal_bytes, recovered.log.bytes());
         let (sender, inbox) = mpsc::channel();
-        let settings = Settings {
-            segment_bytes: options.segment_bytes,
-            journal_bytes: options.journal_bytes,
-            position_flush: options.position_flush(),
-        };
-        let journal = Journal {
-            log: recovered.log,
-            letters,
-            shared: shared.clone(),
-            inbox,
-            settings,
-            next,
-            roll: recovered.roll,
-            buffer: Vec::new(),
-            positions_due: false,
-            unsealed: false,
-            refusing: false,
-        };
+        let journal = Journal::new(recovered, letters, ledger, inbox, options);
+        let shared = journal.shared.clone();
         let thread = std::thread::Builder::new().name("parlor-bus".into()).spawn(move || journal.run())?;
         let thread = Mutex::new(Some(thread));
         Ok(Self { shared, journal: sender, thread, clock, partitions, max_record_bytes })
@@ -230,7 +206,8 @@ impl Bus for EmbeddedBus {
             }
         };
         let (reply, answer) = oneshot::channel();
-        let sent = self.shared.open().is_ok() && self.journal.send(Command::PutAside { topic, line, reply }).is_ok();
+        let sent =
+            self.shared.open().is_ok() && self.journal.send(Command::PutAside(PutAside { topic, line, reply })).is_ok();
         let shared = self.shared.clone();
         async move {
             match answer.await {
