@@ -188,7 +188,12 @@ impl Api {
 
     /// The account with this id.
     pub(super) async fn user(&mut self, id: UserId) -> Result<User, Error> {
-        self.get(&format!("users/{id}"), &[]).await
+        let found: List<User> = self.get("users", &[("ids", &id.to_string())]).await?;
+        found
+            .items
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::Refused { status: 404, detail: format!("there is no user {id}") })
     }
 
     /// The user's conversations.

@@ -245,6 +245,7 @@ impl Journal {
             _ => format!("cannot write {path}: {error}; nothing was accepted"),
         };
         if !std::mem::replace(&mut self.refusing, true) {
+            Counters::set(&self.shared.counters.refusing, 1);
             tracing::error!(reason, "the bus takes no records for now");
         }
         reason.into()

@@ -34,6 +34,8 @@ pub(super) struct Counters {
     pub(super) carried: AtomicU64,
     pub(super) segments: AtomicU64,
     pub(super) journal_bytes: AtomicU64,
+    /// 1 while the disk takes no writes.
+    pub(super) refusing: AtomicU64,
 }
 
 /// How the bus stands; cheap enough to be read for every scrape.
@@ -59,6 +61,8 @@ pub struct BusStats {
     pub segments: u64,
     /// What they take on disk.
     pub journal_bytes: u64,
+    /// The disk took no writes the last time it was tried: nothing is accepted for now.
+    pub refusing: bool,
 }
 
 impl Counters {
@@ -124,6 +128,7 @@ impl Shared {
             carried: read(&self.counters.carried),
             segments: read(&self.counters.segments),
             journal_bytes: read(&self.counters.journal_bytes),
+            refusing: read(&self.counters.refusing) > 0,
         }
     }
 }

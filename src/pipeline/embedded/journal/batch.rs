@@ -107,6 +107,7 @@ impl Journal {
         }
         Counters::add(&self.shared.counters.bytes_written, self.buffer.len());
         if std::mem::replace(&mut self.refusing, false) {
+            Counters::set(&self.shared.counters.refusing, 0);
             tracing::info!("the bus takes records again");
         }
         Ok(())
