@@ -96,7 +96,7 @@ export class Chat {
       for (const { frame } of this.#unsent.values()) socket.send(frame);
     } else if (frame.type === "message") {
       const id = frame.senderId;
-      if (!this.#names.has(id)) this.#names.set(id, await this.#http(`users/${id}`).catch(() => undefined));
+      if (!this.#names.has(id)) this.#names.set(id, await this.#http(`users?ids=${id}`).then((page) => page.items[0]).catch(() => undefined));
       if (id !== this.#login?.user.id) this.onmessage(this.#names.get(id)?.username ?? `user ${id}`, frame.messageBody);
       this.#seq = frame.seq;
     } else if (this.#unsent.has(frame.clientMessageId)) {

@@ -58,7 +58,7 @@ async def chat(url, name, password, partner, text=None):
                     elif frame["type"] == "message" and text is None:
                         sender = frame["senderId"]
                         if sender not in names:
-                            names[sender] = http(f"{api}/users/{sender}", token)["username"]
+                            names[sender] = http(f"{api}/users?ids={sender}", token)["items"][0]["username"]
                         if sender != me:
                             print(f"{names[sender]}: {printable(frame['messageBody'])}", flush=True)
                         seq = frame["seq"]

@@ -1,7 +1,7 @@
 //! `parlor serve`: the server, from its settings to its last word.
 
 use std::any::Any;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -186,7 +186,8 @@ fn tune(connection: &dyn Any, _: &mut Extensions) {
 fn log_to_stderr(format: LogFormat) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("PARLOR_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,actix_server=warn"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     // A second server in one process (tests) keeps the first one's log.
     let _ = match format {
         LogFormat::Text => logs.try_init(),

@@ -23,15 +23,15 @@ const LOG_TAIL_LINES: usize = 20;
 /// No limit that is there against abuse may be what is measured.
 const SETTINGS: &str = "\
 # Written by parlor-bench for one run.
-[limits]
+[session]
 messages_per_second = 1000000
 message_burst = 1000000
 sessions_per_user = 100000
 
-[accounts]
-registrations_per_minute_per_address = 1000000
-logins_per_minute_per_address = 1000000
-login_attempts_per_account = 1000000
+[accounts.limits]
+per_account = { attempts = 1000000, seconds = 1 }
+per_address = { attempts = 1000000, seconds = 1 }
+registrations_per_address = { attempts = 1000000, seconds = 1 }
 ";
 
 /// See the module.
