@@ -30,6 +30,11 @@ pub const FILE_NAME: &str = "parlor.sqlite";
 const READERS: u32 = 4;
 /// Conversations remembered; about 60 bytes each. One that was forgotten costs an insert that does nothing.
 const KNOWN_CONVERSATIONS: usize = 50_000;
+/// The page cache of the connection that writes, in KiB (SQLite wants it negative).
+const CACHE: &str = "-65536";
+/// Pages of the write-ahead log before it is copied into the database: 64 MiB. The ends of inboxes are written again in
+/// every transaction; a long log copies each of them once for many transactions (docs/performance.md).
+const CHECKPOINT_PAGES: &str = "16384";
 /// How long a statement waits for another process (`parlor user add` beside the server) that is writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -80,7 +85,8 @@ impl Store {
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
             .statement_cache_capacity(256)
-            .pragma("cache_size", "-32768");
+            .pragma("cache_size", CACHE)
+            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES);
         let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
         MIGRATIONS.run(&writer).await.map_err(explain)?;
         let reader =

@@ -20,8 +20,8 @@ use crate::store::inbox::{Placed, Placement};
 use crate::store::{self, Store};
 
 /// Messages, places and bytes of bodies in one transaction; one message is always taken.
-const BATCH_MESSAGES: usize = 512;
-const BATCH_PLACES: usize = 8192;
+const BATCH_MESSAGES: usize = 2048;
+const BATCH_PLACES: usize = 16_384;
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Time before a transaction that failed is tried again.
 const PAUSE: Duration = Duration::from_millis(250);
