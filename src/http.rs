@@ -12,6 +12,7 @@ pub mod client_address;
 pub mod conversations;
 pub mod inbox;
 pub mod internal;
+pub mod landing;
 pub mod login;
 pub mod me;
 pub mod messages;
@@ -65,6 +66,7 @@ fn register(cfg: &mut ServiceConfig, max_message_request: usize) {
         .app_data(problem::path_config())
         .configure(openapi::ui)
         .configure(ws::routes)
+        .configure(landing::routes)
         .service(v1)
         .default_service(web::to(problem::not_found));
 }
