@@ -1,5 +1,7 @@
 //! The tables: accounts, conversations, inboxes. The one place that speaks SQL.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +60,14 @@ pub enum Error {
         /// What is wrong with it.
         detail: String,
     },
+}
+
+/// Makes a data folder that only this user can look into, unless it is there.
+///
+/// # Errors
+/// What the system says.
+pub fn make_folder(folder: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// The tables of one data folder. Cheap to clone.

@@ -314,7 +314,7 @@ impl Node {
 fn lock(folder: &Path) -> Result<File, Error> {
     let path = folder.display().to_string();
     let fail = |source| Error::Folder { path: path.clone(), source };
-    std::fs::create_dir_all(folder).map_err(fail)?;
+    store::make_folder(folder).map_err(fail)?;
     let file = File::options().create(true).truncate(false).write(true).open(folder.join("lock")).map_err(fail)?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),

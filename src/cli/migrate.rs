@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::store::Store;
+use crate::store::{self, Store};
 
 /// What to migrate.
 #[derive(Debug, Args)]
@@ -21,7 +21,7 @@ pub struct MigrateArgs {
 /// # Errors
 /// When the folder or the tables cannot be used.
 pub async fn run(args: MigrateArgs) -> anyhow::Result<()> {
-    std::fs::create_dir_all(&args.data)?;
+    store::make_folder(&args.data)?;
     let store = Store::open(&args.data).await?;
     let applied = store.migrations().await?;
     store.close().await;

@@ -12,6 +12,7 @@ use actix_web::{App, HttpServer, middleware, rt};
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Map, Value, json};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::actors::node::Node;
 use crate::clock::Clock;
@@ -121,24 +122,25 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let (public_handle, internal_handle) = (public.handle(), internal.handle());
     rt::spawn(public);
     rt::spawn(internal);
+    let mut signals = Signals::listen()?;
     say(&format!("parlor ready: http://{address} (internal http://{internal_address})"));
 
     let outcome = tokio::select! {
-        () = stop_signal() => Ok(()),
+        () = signals.stop() => Ok(()),
         () = handle.asked_to_stop() => Ok(()),
         reason = handle.failed() => Err(anyhow::anyhow!("stopping at once, nothing accepted is lost: {reason}")),
     };
-    stop(node, public_handle, internal_handle, outcome.is_ok()).await;
+    stop(node, public_handle, internal_handle, outcome.is_ok(), signals).await;
     outcome
 }
 
 /// In order: no new connections, drain, then the files.
-async fn stop(node: Node, public: ServerHandle, internal: ServerHandle, drain: bool) {
+async fn stop(node: Node, public: ServerHandle, internal: ServerHandle, drain: bool, mut signals: Signals) {
     public.pause().await;
     if drain {
         tokio::select! {
             () = node.drain() => {}
-            () = stop_signal() => tracing::warn!("told twice: stopping at once"),
+            () = signals.stop() => tracing::warn!("told twice: stopping at once"),
         }
     }
     public.stop(false).await;
@@ -147,14 +149,23 @@ async fn stop(node: Node, public: ServerHandle, internal: ServerHandle, drain: b
     tracing::info!("stopped");
 }
 
-async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT. Listened to before the server says that it is ready: whoever waits for that line may stop it.
+struct Signals {
+    term: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { term: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Resolves when the process is told to stop.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 

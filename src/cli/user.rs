@@ -1,8 +1,6 @@
 //! `parlor user`: looks after accounts on the machine that holds the data, with the server stopped or running.
 
-use std::fs::DirBuilder;
 use std::io::{self, IsTerminal as _, Read, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -207,8 +205,8 @@ async fn find(data: DataFolder, name: Name) -> anyhow::Result<(Administration, U
 
 /// The accounts of a folder that may be new.
 async fn create(data: DataFolder) -> anyhow::Result<Administration> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(&data.folder);
-    made.with_context(|| format!("cannot make the data folder {}", data.folder.display()))?;
+    store::make_folder(&data.folder)
+        .with_context(|| format!("cannot make the data folder {}", data.folder.display()))?;
     open_folder(&data.folder).await
 }
 
