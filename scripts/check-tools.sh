@@ -10,5 +10,5 @@ need() {
 }
 need cargo "Install Rust from https://rustup.rs, then open a new shell."
 # SQLite, the allocator and the cryptography are C.
-need cc "Install a C compiler: 'apt install build-essential', 'dnf install gcc make', or 'xcode-select --install'."
+need cc "Install a C compiler: 'apt install build-essential' or 'dnf install gcc make'."
 exit "$missing"

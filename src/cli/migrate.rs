@@ -1,8 +1,11 @@
 //! `parlor migrate`: the tables, brought up to date.
 
+use std::fs::DirBuilder;
 use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::Args;
 
 use crate::store::Store;
@@ -11,7 +14,7 @@ use crate::store::Store;
 #[derive(Debug, Args)]
 #[command(after_help = "The server does the same at its start. Example:\n  parlor migrate --data /var/lib/parlor")]
 pub struct MigrateArgs {
-    /// The data folder
+    /// The data folder; it is made, for its owner only, if there is none
     #[arg(long, value_name = "DIR", env = "PARLOR_DATA", default_value = "parlor-data")]
     data: PathBuf,
 }
@@ -21,14 +24,16 @@ pub struct MigrateArgs {
 /// # Errors
 /// When the folder or the tables cannot be used.
 pub async fn run(args: MigrateArgs) -> anyhow::Result<()> {
-    std::fs::create_dir_all(&args.data)?;
-    let store = Store::open(&args.data).await?;
+    let folder = args.data.display();
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&args.data);
+    made.with_context(|| format!("cannot make the data folder {folder}"))?;
+    let store = Store::open(&args.data).await.with_context(|| format!("cannot open the data in {folder}"))?;
     let applied = store.migrations().await?;
     store.close().await;
     let mut out = std::io::stdout();
     for (version, name) in applied {
         writeln!(out, "{version:04} {name}")?;
     }
-    writeln!(out, "the tables in {} are up to date", args.data.display())?;
+    writeln!(out, "the tables in {folder} are up to date")?;
     Ok(())
 }
