@@ -6,11 +6,6 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use parlor::cli::Cli;
 
-/// The system's allocator keeps an arena for each thread, and in each of them the 19 MiB that hashing a password took:
-/// 200 registrations left 750 MiB behind (docs/performance.md).
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match actix_web::rt::System::new().block_on(cli.run()) {

@@ -85,7 +85,10 @@ impl Store {
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
             .statement_cache_capacity(256)
+            .row_buffer_size(1024)
             .pragma("cache_size", CACHE)
+            // Every statement of many rows keeps what it may have to undo; in memory, not in a file.
+            .pragma("temp_store", "memory")
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES);
         let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
         MIGRATIONS.run(&writer).await.map_err(explain)?;

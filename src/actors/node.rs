@@ -1,6 +1,6 @@
 //! One running process: brings up the bus, the stages and the singletons, watches over them, and takes them down.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -37,7 +37,10 @@ const RESTART: Duration = Duration::from_millis(500);
 const STEP: Duration = Duration::from_millis(20);
 /// How often what has expired is thrown away, and how much at once.
 const PRUNE: Duration = Duration::from_secs(600);
-const PRUNE_ROWS: u32 = 1_000;
+const PRUNE_ROWS: u32 = 50;
+const PRUNE_PAUSE: Duration = Duration::from_millis(100);
+/// Account events that are read at once.
+const EVENTS: u32 = 1_000;
 
 /// Why a node could not start. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -243,7 +246,7 @@ impl Node {
             ends.push((topic, kind.clone(), jobs));
         }
         let bus: Arc<dyn Bus> = self.bus.clone();
-        let hops = Arc::new(Hops { bus: bus.clone(), here });
+        let hops = Arc::new(Hops { bus: bus.clone(), here, elsewhere: HashSet::new() });
         for (topic, kind, jobs) in ends {
             match kind {
                 Kind::Router => {
@@ -358,7 +361,7 @@ async fn watch_accounts(node: NodeHandle, mut seen: i64) {
             node.0.failed.notify_one();
             return;
         }
-        let events = match node.0.store.account_events_after(seen, PRUNE_ROWS).await {
+        let events = match node.0.store.account_events_after(seen, EVENTS).await {
             Ok(events) => events,
             Err(error) => {
                 tracing::warn!(%error, "what happened to accounts cannot be read; it is tried again");
@@ -384,11 +387,21 @@ async fn watch_accounts(node: NodeHandle, mut seen: i64) {
 async fn prune(store: Store, clock: Clock) {
     loop {
         tokio::time::sleep(PRUNE).await;
-        let now = clock.now();
-        let families = store.prune_families(now, PRUNE_ROWS).await;
-        let events = store.prune_account_events(now - chrono::TimeDelta::hours(1), PRUNE_ROWS).await;
-        if let Some(error) = families.err().or(events.err()) {
-            tracing::warn!(%error, "what has expired could not be thrown away; it is tried again");
+        // A little at a time: messages are written by the same connection.
+        loop {
+            let now = clock.now();
+            let families = store.prune_families(now, PRUNE_ROWS).await;
+            let events = store.prune_account_events(now - chrono::TimeDelta::hours(1), PRUNE_ROWS).await;
+            match (families, events) {
+                (Ok(families), Ok(events)) if families.max(events) >= u64::from(PRUNE_ROWS) => {
+                    tokio::time::sleep(PRUNE_PAUSE).await;
+                }
+                (Ok(_), Ok(_)) => break,
+                (Err(error), _) | (_, Err(error)) => {
+                    tracing::warn!(%error, "what has expired could not be thrown away; it is tried again");
+                    break;
+                }
+            }
         }
     }
 }

@@ -82,10 +82,13 @@ pub struct Leave {
     pub session_id: SessionId,
 }
 
+/// Messages of one inbox, in order of place.
+pub type Arrivals = Arc<[(Seq, SealedMessage)]>;
+
 /// The messages of one transaction, by inbox; sent by the router.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Deliver(pub Vec<(UserId, Arc<[(Seq, SealedMessage)]>)>);
+pub struct Deliver(pub Vec<(UserId, Arrivals)>);
 
 /// Places that exist, without the messages: the sessions read them; sent by the router for what it wrote before.
 #[derive(Message)]

@@ -1,7 +1,6 @@
 //! The last stage: writes many messages in one transaction, then has the registry tell the sessions.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -10,7 +9,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::feeder::Job;
 use super::outbox::monotonic;
-use super::registry::{Deliver, Nudge, Registry};
+use super::registry::{Arrivals, Deliver, Nudge, Registry};
 use crate::clock::Clock;
 use crate::ids::{Seq, UserId};
 use crate::pipeline::router::place;
@@ -122,7 +121,7 @@ async fn deliver(store: Store, registry: Addr<Registry>, clock: Clock, batch: Ve
     }
 }
 
-type Events = Vec<(UserId, Arc<[(Seq, SealedMessage)]>)>;
+type Events = Vec<(UserId, Arrivals)>;
 
 /// New messages by inbox, in order of place, and the batch's messages that were there before.
 fn sort<'a>(batch: &'a [Placement], placed: &[Placed]) -> (Events, Vec<&'a Placement>) {

@@ -1,29 +1,30 @@
 //! One live websocket: moves frames between the socket, the protocol (`protocol::session`) and the rest of the node.
 
-use std::pin::Pin;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::prelude::*;
 use bytestring::ByteString;
-use futures_util::FutureExt;
-use futures_util::future::LocalBoxFuture;
 
 use super::outbox::{Outbox, monotonic};
-use super::registry::{Ephemeral, Flags, Join, Leave, Registry, Tell};
+use super::registry::{Arrivals, Ephemeral, Flags, Join, Leave, Registry};
 use crate::accounts::Accounts;
 use crate::clock::Clock;
 use crate::config::session::SessionOptions;
-use crate::ids::{ConversationId, FamilyId, MessageUid, Seq, UserId};
-use crate::intake::{Admitted, Intake, Rejection};
+use crate::ids::{FamilyId, Seq};
+use crate::intake::Intake;
 use crate::protocol::close::Close;
-use crate::protocol::frames::{MessageView, SealedMessage, ServerFrame, addressed, at};
-use crate::protocol::session::{Draft, Effect, Now, Pushed, Session, Who};
+use crate::protocol::frames::{MessageView, addressed, at};
+use crate::protocol::session::{Effect, Now, Pushed, Session, Who};
 use crate::store::Store;
 use crate::store::inbox::InboxEntry;
 
+mod errands;
 mod inbound;
+mod sending;
 pub use inbound::{Gate, Inbound, InboundStream};
+use sending::Unconfirmed;
 
 /// Pushes that wait at most. One more is left out, and the session reads from the store what it missed.
 pub const MAILBOX: usize = 32;
@@ -36,7 +37,7 @@ const LOW_WATER: usize = 64 * 1024;
 /// Messages of the user's inbox; sent by the registry. Left out when the mailbox is full, see [`Flags`].
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Push(pub Arc<[(Seq, SealedMessage)]>);
+pub struct Push(pub Arrivals);
 
 /// Look at your [`Flags`]; sent by the registry.
 #[derive(Message)]
@@ -71,7 +72,7 @@ pub struct SessionActor {
     stream: Option<InboundStream>,
     phase: Phase,
     /// Messages in line on the bus, in order; the first is being waited for.
-    unconfirmed: std::collections::VecDeque<(Option<String>, LocalBoxFuture<'static, Result<MessageUid, Rejection>>)>,
+    unconfirmed: VecDeque<Unconfirmed>,
     confirming: bool,
     /// A draft waits at the door.
     admitting: bool,
@@ -110,7 +111,7 @@ impl SessionActor {
             flags: Arc::default(),
             stream: Some(stream),
             phase: Phase::Joining,
-            unconfirmed: std::collections::VecDeque::new(),
+            unconfirmed: VecDeque::new(),
             confirming: false,
             admitting: false,
             timer: None,
@@ -165,166 +166,6 @@ impl SessionActor {
         tracing::debug!(session_id = %self.who.session_id, user_id = %self.who.user_id, reason = close.label(), "session closes");
         self.outbox.close(close, close == Close::SlowReader, monotonic());
         context.stop();
-    }
-
-    /// Puts a draft in line. Reading stops until it is, so that the drafts of a session keep their order.
-    fn submit(&mut self, draft: Draft, context: &mut Context<Self>) {
-        let client_message_id = draft.client_message_id.clone();
-        let deps = self.deps.clone();
-        let (user, session) = (self.who.user_id, self.who.session_id);
-        let mut admission = Box::pin(async move { deps.intake.admit(user, session, draft).await });
-        if let Some(result) = admission.as_mut().now_or_never() {
-            self.admitted(client_message_id, result, context);
-            return;
-        }
-        self.admitting = true;
-        self.set_gate();
-        let wait = admission.into_actor(self).map(move |result, actor, context| {
-            actor.admitting = false;
-            actor.set_gate();
-            actor.with(context, |session, now, _| {
-                session.held_back(now);
-                Vec::new()
-            });
-            actor.admitted(client_message_id, result, context);
-        });
-        context.spawn(wait);
-    }
-
-    fn admitted(&mut self, id: Option<String>, result: Result<Admitted, Rejection>, context: &mut Context<Self>) {
-        match result {
-            Ok(admitted) => {
-                self.unconfirmed.push_back((id, admitted.durable().boxed_local()));
-                self.confirm(context);
-                self.set_gate();
-            }
-            Err(rejection) => self.reject(id, &rejection, context),
-        }
-    }
-
-    /// Waits for the first message in line to be durable, then says so: one future at a time, because the bus confirms
-    /// in order.
-    fn confirm(&mut self, context: &mut Context<Self>) {
-        if self.confirming {
-            return;
-        }
-        while let Some((id, mut receipt)) = self.unconfirmed.pop_front() {
-            match Pin::new(&mut receipt).now_or_never() {
-                Some(result) => self.confirmed(id, result, context),
-                None => {
-                    self.confirming = true;
-                    let wait = receipt.into_actor(self).map(move |result, actor, context| {
-                        actor.confirming = false;
-                        actor.confirmed(id, result, context);
-                        actor.confirm(context);
-                        actor.set_gate();
-                    });
-                    context.spawn(wait);
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Reads on unless a draft waits at the door or too many wait for the bus.
-    fn set_gate(&self) {
-        if self.admitting || self.unconfirmed.len() >= self.deps.options.in_flight {
-            self.gate.shut();
-        } else {
-            self.gate.open();
-        }
-    }
-
-    fn confirmed(&mut self, id: Option<String>, result: Result<MessageUid, Rejection>, context: &mut Context<Self>) {
-        match result {
-            Ok(uid) => {
-                crate::metrics::accepted();
-                self.with(context, |session, _, _| vec![session.accepted(id, uid)]);
-            }
-            Err(rejection) => self.reject(id, &rejection, context),
-        }
-    }
-
-    fn reject(&mut self, id: Option<String>, rejection: &Rejection, context: &mut Context<Self>) {
-        crate::metrics::rejected(rejection.code());
-        let (code, detail) = (rejection.code(), rejection.to_string());
-        self.with(context, |session, now, options| session.rejected(id, code, detail, now, options));
-    }
-
-    fn mark_read(&mut self, conversation: ConversationId, seq: Seq, context: &mut Context<Self>) {
-        let (deps, user) = (self.deps.clone(), self.who.user_id);
-        let work = async move { crate::http::conversations::mark_read(&deps, user, conversation, seq).await };
-        context.spawn(work.into_actor(self).map(|result, actor, context| {
-            let (code, detail) = match result {
-                Ok(true) => return,
-                Ok(false) => ("unknown_conversation", "`conversationId` is no conversation of yours".to_owned()),
-                Err(error) => {
-                    tracing::warn!(%error, "a read mark was not stored");
-                    ("unavailable", "the read mark could not be stored: try again".to_owned())
-                }
-            };
-            actor.send(ServerFrame::Error { code, detail }.text(), context);
-        }));
-    }
-
-    fn typing(&mut self, recipients: Vec<UserId>, context: &mut Context<Self>) {
-        let user_id = self.who.user_id;
-        let conversation_id = ConversationId::of(recipients.iter().copied().chain([user_id]));
-        let users = recipients.into_iter().filter(|&id| id != user_id).collect();
-        let order = Tell { users, frame: ServerFrame::Typing { user_id, conversation_id }, kind: "typing" };
-        let registry = self.deps.registry.clone();
-        // The registry is gone only when the node is.
-        context.spawn(async move { registry.send(order).await.unwrap_or_default() }.into_actor(self));
-    }
-
-    fn check_token(&mut self, token: String, context: &mut Context<Self>) {
-        let deps = self.deps.clone();
-        let work = async move { deps.accounts.verify(&token).await };
-        context.spawn(work.into_actor(self).map(|result, actor, context| match result {
-            Ok(identity) if identity.user_id == actor.who.user_id => {
-                if identity.family_id != actor.family_id {
-                    let detail = "`accessToken` belongs to another login: open a new connection with it".to_owned();
-                    actor.send(ServerFrame::Error { code: "token_of_other_login", detail }.text(), context);
-                    return;
-                }
-                actor.with(context, |session, _, _| session.token_renewed(identity.expires_at).into_iter().collect());
-                actor.schedule(context);
-            }
-            Ok(_) => {
-                let detail = "`accessToken` belongs to another user".to_owned();
-                actor.send(ServerFrame::Error { code: "token_of_other_user", detail }.text(), context);
-            }
-            Err(error) => {
-                let detail = format!("`accessToken` is refused: {error}");
-                actor.send(ServerFrame::Error { code: "token_refused", detail }.text(), context);
-            }
-        }));
-    }
-
-    /// Reads the next page when the client has taken most of the one before.
-    fn read_inbox(&mut self, after: Seq, context: &mut Context<Self>) {
-        let (store, outbox, user) = (self.deps.store.clone(), self.outbox.clone(), self.who.user_id);
-        let work = async move {
-            outbox.below(LOW_WATER).await;
-            store.inbox_after(user, after, PAGE_MESSAGES, PAGE_BYTES).await
-        };
-        context.spawn(work.into_actor(self).map(move |page, actor, context| match page {
-            Ok(page) => {
-                crate::metrics::gap_healed();
-                let page = page.iter().map(view).collect();
-                actor.with(context, |session, _, _| session.page(page));
-            }
-            Err(error) => {
-                tracing::warn!(%error, user_id = %actor.who.user_id, "an inbox could not be read; it is tried again");
-                actor.with(context, |session, _, _| {
-                    session.page_failed();
-                    Vec::new()
-                });
-                context.run_later(std::time::Duration::from_secs(1), |actor, context| {
-                    actor.with(context, |session, _, _| session.read_on().into_iter().collect());
-                });
-            }
-        }));
     }
 
     /// What the registry could not put into the mailbox.
@@ -501,6 +342,7 @@ impl Handler<Ephemeral> for SessionActor {
             return;
         }
         self.send(ephemeral.text, context);
+        self.look_at_flags(context);
         self.watch_for_stall(context);
     }
 }

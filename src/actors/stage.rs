@@ -1,6 +1,6 @@
 //! Runs a stage that decides about one envelope at a time: in order for one sender, side by side for different ones.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::feeder::Job;
 use crate::envelope::Envelope;
 use crate::ids::UserId;
 use crate::intake::key;
-use crate::pipeline::bus::{self, Bus, Topic};
+use crate::pipeline::bus::{self, Bus, Record, Topic};
 use crate::pipeline::stages::Stage;
 
 /// Time before a publish that failed is tried again.
@@ -24,6 +24,8 @@ pub struct Hops {
     pub bus: Arc<dyn Bus>,
     /// The stages of this node. Each has room for all records in flight: a hop never waits.
     pub here: HashMap<Topic, mpsc::Sender<Job>>,
+    /// Topics that other nodes host; none when this node is alone.
+    pub elsewhere: HashSet<Topic>,
 }
 
 impl Hops {
@@ -32,15 +34,29 @@ impl Hops {
     /// # Errors
     /// [`bus::Error::Closed`]: the record is done again after a restart.
     pub async fn pass(&self, mut job: Job) -> Result<(), bus::Error> {
-        let Some(next) = job.envelope.advance().cloned() else {
-            tracing::warn!(message_uid = %job.envelope.message_uid, place = %job.ticket.place(), "the pipeline ends before the router");
-            job.ticket.finish();
-            return Ok(());
-        };
-        if let Some(stage) = self.here.get(&next) {
+        let next = job.envelope.advance().cloned();
+        if let Some(stage) = next.as_ref().and_then(|next| self.here.get(next)) {
             return stage.send(job).await.map_err(|_| bus::Error::Closed("the stage is gone".into()));
         }
+        let Some(next) = next.filter(|next| self.elsewhere.contains(next)) else {
+            // It would stand there for ever, and count against the bound.
+            let reason = "its next destination is no topic that any node hosts, and it has not passed the router";
+            return self.put_aside(job, reason).await;
+        };
         self.publish(&next, &job.envelope).await?;
+        job.ticket.finish();
+        Ok(())
+    }
+
+    async fn put_aside(&self, job: Job, reason: &str) -> Result<(), bus::Error> {
+        let record = Record {
+            place: job.ticket.place().clone(),
+            key: key(job.envelope.sender_id),
+            payload: job.envelope.to_bytes().into(),
+        };
+        crate::metrics::dead_letter("no_destination");
+        tracing::warn!(place = %record.place, message_uid = %job.envelope.message_uid, reason, "a record is put aside");
+        self.bus.dead_letter(&record, reason).await?;
         job.ticket.finish();
         Ok(())
     }
@@ -54,7 +70,7 @@ impl Hops {
             let room = self.bus.room_inside();
             match self.bus.publish(room, topic, key(envelope.sender_id), envelope.to_bytes().into()).await {
                 Ok(_) => return Ok(()),
-                Err(error @ (bus::Error::Closed(_) | bus::Error::TooLarge { .. } | bus::Error::Corrupt(_))) => {
+                Err(error @ (bus::Error::Closed(_) | bus::Error::TooLarge { .. })) => {
                     return Err(error);
                 }
                 Err(error) => {

@@ -93,9 +93,9 @@ pub enum Error {
     /// The bus is stopped, or has failed for good: only a restart helps.
     #[error("the bus is closed: {0}")]
     Closed(Arc<str>),
-    /// Records that were durable cannot be read any more.
-    #[error("the bus is damaged: {0}")]
-    Corrupt(Arc<str>),
+    /// The topic has its one consumer on this node.
+    #[error("{0} has its consumer on this node already")]
+    AlreadySubscribed(Topic),
 }
 
 /// Leave to publish one record: holds part of the bus's bound on unfinished bytes until the record is finished.
@@ -107,7 +107,8 @@ pub type Receipt = BoxFuture<'static, Result<Place, Error>>;
 
 /// A durable log with topics, keyed order and consumer positions.
 pub trait Bus: Send + Sync + 'static {
-    /// Waits until the bus has room for a record of `bytes`. This is where back-pressure begins: whoever brings new
+    /// Waits until the bus has room for a record of `bytes`, key and payload together; a wrong estimate is corrected
+    /// when the record is published. This is where back-pressure begins: whoever brings new
     /// messages in waits here.
     ///
     /// # Errors
@@ -121,13 +122,14 @@ pub trait Bus: Send + Sync + 'static {
     }
 
     /// Puts a record in line. The order of calls is the order within a key. The record is durable when the receipt
-    /// resolves, and not before; dropping the receipt does not take the record back.
+    /// resolves, and not before; dropping the receipt does not take the record back. A record that is refused leaves the
+    /// order of those behind it as it is: publishing it again puts it behind them.
     fn publish(&self, room: Room, topic: &Topic, key: Bytes, payload: Bytes) -> Receipt;
 
     /// The one consumer of a topic on this node; starts behind the last committed position.
     ///
     /// # Errors
-    /// [`Error::Closed`] when the bus is stopped or the topic has its consumer already.
+    /// [`Error::Closed`] when the bus is stopped, [`Error::AlreadySubscribed`].
     fn subscribe(&self, topic: &Topic) -> Result<Box<dyn Consumer>, Error>;
 
     /// Puts a record that cannot be handled aside, durably, with the reason.
@@ -139,7 +141,8 @@ pub trait Bus: Send + Sync + 'static {
 
 /// The reading end of one topic.
 pub trait Consumer: Send {
-    /// Waits for records and returns up to `max` of them (at least one), each partition's in order.
+    /// Waits for records and returns up to `max` of them (at least one), each partition's in order. To give up waiting
+    /// loses nothing.
     ///
     /// # Errors
     /// [`Error::Closed`] when the bus is stopped, [`Error::Unavailable`] when it cannot be read now.

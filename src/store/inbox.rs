@@ -6,7 +6,6 @@ use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
-use uuid::Uuid;
 
 use super::rows::{Values, time};
 use super::{Error, Store};
@@ -79,9 +78,9 @@ pub(super) use select_entries;
 static INSERT_MEMBERS: Values =
     Values::new("INSERT INTO conversation_members (user_id, conversation_id)", 2, "ON CONFLICT DO NOTHING");
 static INSERT_MESSAGES: Values = Values::new(
-    "INSERT INTO messages (message_uid, conversation_id, sender_id, message_body, from_auto_reply, sent_at)",
-    6,
-    "ON CONFLICT (message_uid) DO NOTHING RETURNING id, message_uid",
+    "INSERT INTO messages (id, message_uid, conversation_id, sender_id, message_body, from_auto_reply, sent_at)",
+    7,
+    "ON CONFLICT (message_uid) DO NOTHING",
 );
 static GIVE_PLACES: Values = Values::new(
     "INSERT INTO inbox_heads (user_id, head_seq)",
@@ -200,13 +199,18 @@ impl Store {
     }
 }
 
-/// Inserts what is not there yet; an id for each that is new.
+/// Inserts what is not there yet; an id for each that is new. The ids are given here, under the transaction's lock: to
+/// have the database return one for each row costs a message between threads for each row.
 async fn insert_messages(tx: &mut SqliteConnection, batch: &[Placement]) -> Result<Vec<Option<i64>>, Error> {
-    let mut new: HashMap<Uuid, i64> = HashMap::with_capacity(batch.len());
-    for (sql, rows) in INSERT_MESSAGES.of(batch) {
+    let last: Option<i64> = sqlx::query_scalar("SELECT max(id) FROM messages").fetch_one(&mut *tx).await?;
+    let first = last.unwrap_or(0) + 1;
+    let numbered: Vec<(i64, &Placement)> = (first..).zip(batch).collect();
+    let mut inserted = 0;
+    for (sql, rows) in INSERT_MESSAGES.of(&numbered) {
         let mut query = sqlx::query(sql);
-        for row in rows {
+        for (id, row) in rows {
             query = query
+                .bind(id)
                 .bind(row.message_uid.0)
                 .bind(row.conversation_id.0)
                 .bind(row.sender_id.0)
@@ -214,12 +218,17 @@ async fn insert_messages(tx: &mut SqliteConnection, batch: &[Placement]) -> Resu
                 .bind(row.from_auto_reply)
                 .bind(row.sent_at.timestamp_millis());
         }
-        for row in query.fetch_all(&mut *tx).await? {
-            new.insert(row.try_get(1)?, row.try_get(0)?);
-        }
+        inserted += query.execute(&mut *tx).await?.rows_affected();
     }
-    // Taking it out makes a second copy within the batch one that was there before.
-    Ok(batch.iter().map(|row| new.remove(&row.message_uid.0)).collect())
+    if inserted == batch.len() as u64 {
+        return Ok(numbered.iter().map(|(id, _)| Some(*id)).collect());
+    }
+    // Some were there before, or twice in the batch: only those that are new have the ids just given.
+    let new: Vec<i64> = sqlx::query_scalar("SELECT id FROM messages WHERE id >= $1 ORDER BY id")
+        .bind(first)
+        .fetch_all(&mut *tx)
+        .await?;
+    Ok(numbered.iter().map(|(id, _)| new.binary_search(id).is_ok().then_some(*id)).collect())
 }
 
 /// Moves the heads on by what is wanted, and returns where each stood before. The rows are taken in ascending order of

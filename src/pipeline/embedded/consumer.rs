@@ -30,7 +30,7 @@ impl EmbeddedConsumer {
     pub(super) fn new(topic: &Topic, shared: Arc<Shared>, journal: Sender<Command>) -> Result<Self, Error> {
         shared.open()?;
         let Some(arrived) = shared.state().subscribe(topic) else {
-            return Err(Error::Closed(format!("{topic} has its consumer on this node already").into()));
+            return Err(Error::AlreadySubscribed(topic.clone()));
         };
         Ok(Self { position: Arc::new(EmbeddedCommitter { topic: topic.clone(), shared, journal }), arrived })
     }

@@ -1,0 +1,88 @@
+//! What a frame asks for beyond sending: the store, the registry or the accounts are asked, and the answer comes later.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use super::{LOW_WATER, PAGE_BYTES, PAGE_MESSAGES, SessionActor, view};
+use crate::actors::registry::Tell;
+use crate::ids::{ConversationId, Seq, UserId};
+use crate::protocol::frames::ServerFrame;
+
+impl SessionActor {
+    pub(super) fn mark_read(&mut self, conversation: ConversationId, seq: Seq, context: &mut Context<Self>) {
+        let (deps, user) = (self.deps.clone(), self.who.user_id);
+        let work = async move { crate::http::conversations::mark_read(&deps, user, conversation, seq).await };
+        context.spawn(work.into_actor(self).map(|result, actor, context| {
+            let (code, detail) = match result {
+                Ok(true) => return,
+                Ok(false) => ("unknown_conversation", "`conversationId` is no conversation of yours".to_owned()),
+                Err(error) => {
+                    tracing::warn!(%error, "a read mark was not stored");
+                    ("unavailable", "the read mark could not be stored: try again".to_owned())
+                }
+            };
+            actor.send(ServerFrame::Error { code, detail }.text(), context);
+        }));
+    }
+
+    pub(super) fn typing(&mut self, recipients: Vec<UserId>, context: &mut Context<Self>) {
+        let user_id = self.who.user_id;
+        let conversation_id = ConversationId::of(recipients.iter().copied().chain([user_id]));
+        let users = recipients.into_iter().filter(|&id| id != user_id).collect();
+        let order = Tell { users, frame: ServerFrame::Typing { user_id, conversation_id }, kind: "typing" };
+        let registry = self.deps.registry.clone();
+        // The registry is gone only when the node is.
+        context.spawn(async move { registry.send(order).await.unwrap_or_default() }.into_actor(self));
+    }
+
+    pub(super) fn check_token(&mut self, token: String, context: &mut Context<Self>) {
+        let deps = self.deps.clone();
+        let work = async move { deps.accounts.verify(&token).await };
+        context.spawn(work.into_actor(self).map(|result, actor, context| match result {
+            Ok(identity) if identity.user_id == actor.who.user_id => {
+                if identity.family_id != actor.family_id {
+                    let detail = "`accessToken` belongs to another login: open a new connection with it".to_owned();
+                    actor.send(ServerFrame::Error { code: "token_of_other_login", detail }.text(), context);
+                    return;
+                }
+                actor.with(context, |session, _, _| session.token_renewed(identity.expires_at).into_iter().collect());
+                actor.schedule(context);
+            }
+            Ok(_) => {
+                let detail = "`accessToken` belongs to another user".to_owned();
+                actor.send(ServerFrame::Error { code: "token_of_other_user", detail }.text(), context);
+            }
+            Err(error) => {
+                let detail = format!("`accessToken` is refused: {error}");
+                actor.send(ServerFrame::Error { code: "token_refused", detail }.text(), context);
+            }
+        }));
+    }
+
+    /// Reads the next page when the client has taken most of the one before.
+    pub(super) fn read_inbox(&mut self, after: Seq, context: &mut Context<Self>) {
+        let (store, outbox, user) = (self.deps.store.clone(), self.outbox.clone(), self.who.user_id);
+        let work = async move {
+            outbox.below(LOW_WATER).await;
+            store.inbox_after(user, after, PAGE_MESSAGES, PAGE_BYTES).await
+        };
+        context.spawn(work.into_actor(self).map(move |page, actor, context| match page {
+            Ok(page) => {
+                crate::metrics::gap_healed();
+                let page = page.iter().map(view).collect();
+                actor.with(context, |session, _, _| session.page(page));
+            }
+            Err(error) => {
+                tracing::warn!(%error, user_id = %actor.who.user_id, "an inbox could not be read; it is tried again");
+                actor.with(context, |session, _, _| {
+                    session.page_failed();
+                    Vec::new()
+                });
+                context.run_later(Duration::from_secs(1), |actor, context| {
+                    actor.with(context, |session, _, _| session.read_on().into_iter().collect());
+                });
+            }
+        }));
+    }
+}
