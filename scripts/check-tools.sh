@@ -9,6 +9,6 @@ need() {
   missing=1
 }
 need cargo "Install Rust from https://rustup.rs, then open a new shell."
-# SQLite, the allocator and the cryptography are C.
+# SQLite and the cryptography are C.
 need cc "Install a C compiler: 'apt install build-essential' or 'dnf install gcc make'."
 exit "$missing"
