@@ -25,7 +25,7 @@ pub struct Cli {
 enum Command {
     /// Run the server
     Serve(serve::ServeArgs),
-    /// Bring the tables of a data folder up to date, or say how they stand
+    /// Bring the tables of a data folder up to date, and list the migrations that were applied
     Migrate(migrate::MigrateArgs),
     /// Look after accounts, with the server stopped or running
     #[command(subcommand)]
@@ -40,11 +40,47 @@ impl Cli {
     /// # Errors
     /// What went wrong, in words for people.
     pub async fn run(self) -> anyhow::Result<()> {
-        match self.command {
+        let done = match self.command {
             Command::Serve(args) => serve::run(args).await,
             Command::Migrate(args) => migrate::run(args).await,
             Command::User(command) => command.run().await,
             Command::Chat(args) => crate::chat::run(args).await,
+        };
+        done.map_err(|error| once(&error))
+    }
+}
+
+/// An error with its causes, each said once: some of ours name their cause in their own words already.
+fn once(error: &anyhow::Error) -> anyhow::Error {
+    let mut words = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if words.is_empty() {
+            words = cause;
+        } else if !words.contains(&cause) {
+            words.push_str(": ");
+            words.push_str(&cause);
         }
+    }
+    anyhow::anyhow!(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let nested =
+            Err::<(), _>(std::io::Error::other("no room")).context("cannot write d: no room").context("stopped");
+        assert_eq!(format!("{:#}", once(&nested.unwrap_err())), "stopped: cannot write d: no room");
+        assert_eq!(format!("{:#}", once(&anyhow::anyhow!("inner").context("outer"))), "outer: inner");
     }
 }

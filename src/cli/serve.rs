@@ -38,6 +38,8 @@ const REQUEST_HEAD: Duration = Duration::from_secs(10);
     listen = \"0.0.0.0:8080\"          PARLOR_LISTEN=0.0.0.0:8080\n  \
     [session]\n  \
     max_message_bytes = 65536        PARLOR_SESSION__MAX_MESSAGE_BYTES=65536\n\n\
+    A flag wins over the environment, and that over the file. PARLOR_LOG=debug logs more.\n\
+    All settings: docs/operations.md; a file with all of them: parlor.example.toml\n\n\
     Example:\n  parlor serve --data /var/lib/parlor --listen 0.0.0.0:8080")]
 pub struct ServeArgs {
     /// The folder that holds everything [default: parlor-data]

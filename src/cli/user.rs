@@ -113,7 +113,7 @@ pub struct Name {
 #[derive(Debug, Args)]
 pub struct DataFolder {
     /// The server's data folder; `add` makes one, for its owner only, if there is none
-    #[arg(long = "data", value_name = "DIR", env = "PARLOR_DATA")]
+    #[arg(long = "data", value_name = "DIR", env = "PARLOR_DATA", default_value = "parlor-data")]
     folder: PathBuf,
 }
 
