@@ -22,7 +22,9 @@ use crate::protocol::session::{Draft, Effect, Now, Pushed, Session, Who};
 use crate::store::Store;
 use crate::store::inbox::InboxEntry;
 
+mod frame_limit;
 mod inbound;
+pub use frame_limit::FrameLimit;
 pub use inbound::{Gate, Inbound, InboundStream};
 
 /// Pushes that wait at most. One more is left out, and the session reads from the store what it missed.
