@@ -7,5 +7,8 @@
     reason = "a test fails by panicking"
 )]
 
+mod app;
 mod bus_contract;
 mod bus_embedded;
+mod http;
+mod socket;
