@@ -38,6 +38,7 @@ pub(crate) struct TestApp {
     process: Option<Process>,
     client: reqwest::Client,
     errors_expected: bool,
+    listen: String,
     /// `http://ADDRESS:PORT`.
     pub(crate) url: String,
     /// The same of the internal port.
@@ -65,9 +66,23 @@ impl TestApp {
         let all: BTreeMap<&str, &str> = FAST.iter().chain(settings).copied().collect();
         let text: String = all.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
         std::fs::write(folder.path().join("parlor.toml"), text).unwrap();
+        Self::in_folder(folder, "127.0.0.1:0").await
+    }
+
+    /// A server that is at the same address again when it is started anew: for programs that come back.
+    pub(crate) async fn on_fixed_ports() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let text: String = FAST.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        std::fs::write(folder.path().join("parlor.toml"), text).unwrap();
+        // Free a moment ago; nobody else asks for this one by number.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).unwrap();
+        Self::in_folder(folder, &free.to_string()).await
+    }
+
+    async fn in_folder(folder: TempDir, listen: &str) -> Self {
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE * 3).build().unwrap();
         let (url, internal) = (String::new(), String::new());
-        let mut app = Self { folder, process: None, client, errors_expected: false, url, internal };
+        let mut app = Self { folder, process: None, client, errors_expected: false, listen: listen.to_owned(), url, internal };
         app.launch().await;
         app
     }
@@ -77,7 +92,7 @@ impl TestApp {
         let (config, data) = (self.folder.path().join("parlor.toml"), self.data());
         let mut command = parlor();
         command.arg("serve").arg("--config").arg(config).arg("--data").arg(data);
-        command.args(["--listen", "127.0.0.1:0", "--internal-listen", "127.0.0.1:0"]);
+        command.args(["--listen", &self.listen, "--internal-listen", "127.0.0.1:0"]);
         let process = Process::start(command);
         let line = process.out_line("parlor ready: ").await;
         let words: Vec<&str> = line.split_whitespace().collect();

@@ -10,5 +10,8 @@
 mod app;
 mod bus_contract;
 mod bus_embedded;
+mod examples;
 mod http;
+mod migrations;
+mod naughty;
 mod socket;

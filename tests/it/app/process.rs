@@ -52,6 +52,11 @@ impl Process {
         self.line(&self.out, |line| line.starts_with(start), start).await
     }
 
+    /// The first line on standard output that ends so, as a message does.
+    pub(crate) async fn out_line_with(&self, end: &str) -> String {
+        self.line(&self.out, |line| line.ends_with(end), end).await
+    }
+
     /// The first line on standard error that holds this.
     pub(crate) async fn log_line(&self, part: &str) -> String {
         self.line(&self.log, |line| line.contains(part), part).await
