@@ -79,9 +79,15 @@ impl TestApp {
         Self::in_folder(folder, &free.to_string()).await
     }
 
+    /// A client of a server that the test itself runs.
+    pub(crate) fn around(url: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (url, internal, listen) = (url.to_owned(), String::new(), String::new());
+        Self { folder, process: None, client: client(), errors_expected: false, listen, url, internal }
+    }
+
     async fn in_folder(folder: TempDir, listen: &str) -> Self {
-        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE * 3).build().unwrap();
-        let (url, internal) = (String::new(), String::new());
+        let (client, url, internal) = (client(), String::new(), String::new());
         let mut app = Self { folder, process: None, client, errors_expected: false, listen: listen.to_owned(), url, internal };
         app.launch().await;
         app
@@ -230,6 +236,10 @@ impl Drop for TestApp {
             None => panic!("the server did not stop within its time and was killed; its log: {:#?}", process.log()),
         }
     }
+}
+
+fn client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().timeout(PATIENCE * 3).build().unwrap()
 }
 
 /// The binary, in an environment without settings of this machine.

@@ -15,3 +15,4 @@ mod http;
 mod migrations;
 mod naughty;
 mod socket;
+mod stages;
