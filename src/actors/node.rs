@@ -363,6 +363,8 @@ async fn watch_accounts(node: NodeHandle, mut seen: i64) {
         }
         let events = match node.0.store.account_events_after(seen, EVENTS).await {
             Ok(events) => events,
+            // The store is closed at the end of a drain.
+            Err(_) if node.draining() => return,
             Err(error) => {
                 tracing::warn!(%error, "what happened to accounts cannot be read; it is tried again");
                 continue;

@@ -21,8 +21,10 @@ use crate::store::Store;
 use crate::store::inbox::InboxEntry;
 
 mod errands;
+mod frame_limit;
 mod inbound;
 mod sending;
+pub use frame_limit::FrameLimit;
 pub use inbound::{Gate, Inbound, InboundStream};
 use sending::Unconfirmed;
 

@@ -197,8 +197,9 @@ fn tune(connection: &dyn Any, _: &mut Extensions) {
 }
 
 fn log_to_stderr(format: LogFormat) {
+    // What a client does against RFC 6455 is no error of ours; it is counted by its close code.
     let filter = tracing_subscriber::EnvFilter::try_from_env("PARLOR_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,actix_server=warn"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,actix_server=warn,actix_http::ws=off"));
     let colours = std::io::stderr().is_terminal();
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     // A second server in one process (tests) keeps the first one's log.

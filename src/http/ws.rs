@@ -2,10 +2,12 @@
 
 use actix::Actor as _;
 use actix_web::body::BoxBody;
+use actix_web::dev::Payload;
 use actix_web::http::header::{HOST, HeaderMap, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use actix_web::http::{StatusCode, Uri};
 use actix_web::web::{self, Data, Query, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{FromRequest as _, HttpRequest, HttpResponse};
+use futures_util::StreamExt as _;
 use serde::Deserialize;
 
 use super::auth::bearer;
@@ -13,7 +15,7 @@ use super::problem::resource;
 use super::{Problem, State};
 use crate::accounts;
 use crate::actors::outbox::{Outbox, monotonic};
-use crate::actors::session::{InboundStream, SessionActor, SessionDeps};
+use crate::actors::session::{FrameLimit, InboundStream, SessionActor, SessionDeps};
 use crate::ids::{Seq, SessionId};
 use crate::protocol::SUBPROTOCOL;
 use crate::protocol::close::Close;
@@ -60,6 +62,9 @@ async fn upgrade(
             Err(close.filter(|_| !by_header).ok_or(problem)?)
         }
     };
+    let max_frame = deps.options.max_frame_bytes();
+    let mut limited = Payload::Stream { payload: FrameLimit::new(body.into_inner(), max_frame).boxed_local() };
+    let body = web::Payload::from_request(&request, &mut limited).await.map_err(|error| Problem::internal(&error))?;
     let (response, session, stream) = actix_ws::handle_with_protocols(&request, body, &[SUBPROTOCOL])
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "not_a_websocket", error.to_string()))?;
     // Its channel is not used, see `actors::outbox`.
@@ -73,7 +78,7 @@ async fn upgrade(
                 session_id: SessionId::fresh(),
                 token_expires_at: identity.expires_at,
             };
-            let stream = InboundStream::new(stream, deps.options.max_frame_bytes());
+            let stream = InboundStream::new(stream, max_frame);
             let after = query.after.map(Seq);
             SessionActor::new(deps.into_inner(), who, identity.family_id, after, outbox, stream).start();
         }

@@ -7,6 +7,13 @@
     reason = "a test fails by panicking"
 )]
 
+mod app;
 mod bus_contract;
 mod bus_embedded;
 mod docs;
+mod examples;
+mod http;
+mod migrations;
+mod naughty;
+mod socket;
+mod stages;

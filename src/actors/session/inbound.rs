@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use actix_http::error::PayloadError;
 use actix_http::ws::ProtocolError;
 use actix_web::web::Bytes;
 use actix_ws::{AggregatedMessage, AggregatedMessageStream};
@@ -110,10 +111,19 @@ impl Stream for InboundStream {
 fn blame(error: &ProtocolError) -> Option<Close> {
     match error {
         ProtocolError::Overflow => Some(Close::TooBig),
+        // A frame that announced more than it may have: see `FrameLimit`.
+        ProtocolError::Io(error) if is_overflow(error) => Some(Close::TooBig),
+        // actix-http 3 has no kind for reserved bits; it calls them invalid data, as it does text that is not UTF-8.
+        ProtocolError::Io(error) if error.to_string().contains("reserved bits") => Some(Close::ProtocolError),
         ProtocolError::Io(error) if error.kind() == ErrorKind::InvalidData => Some(Close::NotUtf8),
         // actix-ws has no kind of its own for continuations that are too long together.
         ProtocolError::Io(error) if error.to_string().contains("continuation size") => Some(Close::TooBig),
         ProtocolError::Io(_) => None,
         _ => Some(Close::ProtocolError),
     }
+}
+
+fn is_overflow(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<PayloadError>());
+    matches!(inner, Some(PayloadError::Overflow))
 }

@@ -1,0 +1,7 @@
+//! The HTTP interface, route by route (design, section 6).
+
+mod accounts;
+mod described;
+mod lists;
+mod ports;
+mod problems;

@@ -1,0 +1,55 @@
+//! What the operator sees stands on a port of its own.
+
+use crate::app::{TestApp, send_frame};
+
+#[tokio::test]
+async fn health_and_metrics_are_on_the_internal_port_only_and_nothing_else_is() {
+    let app = TestApp::start().await;
+    assert_eq!(app.get_url(&format!("{}/healthz", app.internal)).await.assert(200).text, "ok\n");
+    let ready = app.get_url(&format!("{}/readyz", app.internal)).await.assert(200);
+    assert_eq!(
+        ready.json,
+        serde_json::json!({"ready": true, "checks": {"bus": "ok", "draining": "ok", "store": "ok"}})
+    );
+    let metrics = app.get_url(&format!("{}/metrics", app.internal)).await.assert(200);
+    assert!(metrics.header("content-type").unwrap().starts_with("text/plain"));
+    for path in ["healthz", "readyz", "metrics"] {
+        app.get_url(&format!("{}/{path}", app.url)).await.assert_problem(404, "not_found");
+    }
+    for path in ["ws", "api/v1/me", "api/v1/openapi.json", "api/docs/"] {
+        app.get_url(&format!("{}/{path}", app.internal)).await.assert_problem(404, "not_found");
+    }
+}
+
+#[tokio::test]
+async fn metrics_count_what_happened_and_have_their_help() {
+    let app = TestApp::start().await;
+    let (ada, bob) = (app.register("ada").await, app.register("bob").await);
+    let mut socket = app.socket(&ada).await;
+    for n in 0..3 {
+        socket.accepted(send_frame(&[&bob], "x", &n.to_string())).await;
+    }
+    socket.accepted(send_frame(&[&bob], "x", "0")).await;
+    socket.send(send_frame(&[], "x", "none")).await;
+    socket.expect("rejected").await;
+    app.send(&ada, &[&bob], "by http").await;
+    app.inbox(&bob, 4).await;
+    for (name, value) in [
+        ("parlor_messages_accepted_total", 5.0),
+        ("parlor_messages_rejected_total", 1.0),
+        ("parlor_sessions", 1.0),
+        ("parlor_sessions_opened_total", 1.0),
+        ("parlor_messages_placed_total", 4.0),
+        ("parlor_messages_repeated_total", 1.0),
+        ("parlor_deliveries_total", 8.0),
+        ("parlor_bus_unfinished_records", 0.0),
+    ] {
+        app.until_metric(name, std::time::Duration::from_secs(3), |found| (found - value).abs() < 0.1).await;
+    }
+    let text = app.get_url(&format!("{}/metrics", app.internal)).await.text;
+    let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    for name in names {
+        assert!(parlor::metrics::NAMES.contains(&name), "{name} is declared nowhere");
+        assert!(text.contains(&format!("# HELP {name} ")), "{name} has no help");
+    }
+}

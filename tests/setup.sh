@@ -1,0 +1,27 @@
+#!/bin/sh
+# Puts what the tests need beside Rust under ~/.cache/parlor-tests (or $XDG_CACHE_HOME): node packages, the Big List of
+# Naughty Strings among them, and a Python environment. Does nothing when it is there. `make test` calls it.
+set -eu
+
+# A changed version here needs a new number, in tests/it/app.rs too.
+READY=ready-1
+CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/parlor-tests"
+[ -e "$CACHE/$READY" ] && exit 0
+
+for program in npm node python3; do
+    command -v "$program" >/dev/null || { echo "tests/setup.sh needs $program" >&2; exit 1; }
+done
+
+mkdir -p "$CACHE"
+# Two of these at once must not write into one another's folders.
+exec 9>"$CACHE/lock"
+if command -v flock >/dev/null; then flock 9; fi
+[ -e "$CACHE/$READY" ] && exit 0
+
+rm -rf "$CACHE/node" "$CACHE/python"
+npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$CACHE/node" \
+    ws@8.18.3 big-list-of-naughty-strings@1.0.0
+python3 -m venv "$CACHE/python"
+"$CACHE/python/bin/pip" install --quiet 'websockets==15.0.1'
+touch "$CACHE/$READY"
+echo "ready: $CACHE"
