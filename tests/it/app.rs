@@ -88,7 +88,8 @@ impl TestApp {
 
     async fn in_folder(folder: TempDir, listen: &str) -> Self {
         let (client, url, internal) = (client(), String::new(), String::new());
-        let mut app = Self { folder, process: None, client, errors_expected: false, listen: listen.to_owned(), url, internal };
+        let mut app =
+            Self { folder, process: None, client, errors_expected: false, listen: listen.to_owned(), url, internal };
         app.launch().await;
         app
     }

@@ -53,11 +53,14 @@ async fn works(command: fn(&TestApp) -> Command) {
     assert!(line.starts_with("ada: grüß dich ") && !line.contains(['\u{1b}', '\u{202e}']), "{line:?}");
     drop(listener);
 
-    let nobody = finish({
-        let mut command = command(&app);
-        command.args([&app.url, "eve", PASSWORD, "nobody", "hello"]);
-        command
-    }, "")
+    let nobody = finish(
+        {
+            let mut command = command(&app);
+            command.args([&app.url, "eve", PASSWORD, "nobody", "hello"]);
+            command
+        },
+        "",
+    )
     .await;
     assert_eq!((nobody.code, nobody.out.as_str()), (Some(1), ""), "{nobody:?}");
     assert!(nobody.err.contains("there is no nobody"), "{nobody:?}");

@@ -13,7 +13,10 @@ fn strings() -> Vec<String> {
     assert!(all.len() > 400, "{}", all.len());
     all.extend((0..0x20).filter_map(char::from_u32).map(|c| format!("a{c}b")));
     all.extend((0x7f..0xa0).filter_map(char::from_u32).map(|c| format!("a{c}b")));
-    all.extend(["\u{0}", "\u{10ffff}", "\u{fdd0}\u{fffe}", "\r\n\r\n", "\u{2028}\u{2029}", "\\u0000", "\u{1b}]0;x\u{7}"].map(str::to_owned));
+    all.extend(
+        ["\u{0}", "\u{10ffff}", "\u{fdd0}\u{fffe}", "\r\n\r\n", "\u{2028}\u{2029}", "\\u0000", "\u{1b}]0;x\u{7}"]
+            .map(str::to_owned),
+    );
     all
 }
 
@@ -138,7 +141,8 @@ async fn wait_for(chat: &crate::app::Process, end: &str) {
 
 fn harmless(text: &str) {
     let bad = |c: char| {
-        (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+        (c.is_control() && c != '\n')
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
     };
     let found = text.lines().find(|line| line.contains(bad));
     assert!(found.is_none(), "{found:?}");
