@@ -7,7 +7,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::envelope::{self, Envelope};
 use crate::pipeline::bus::{self, Bus, Record, Topic};
-use crate::pipeline::tracker::{Ticket, Tracker};
+use crate::pipeline::tracker::{Abandoned, Ticket, Tracker};
 
 /// Records taken at once.
 const BATCH: usize = 512;
@@ -40,10 +40,10 @@ pub async fn feed(
     loop {
         if tracker.has_abandoned() {
             tokio::time::sleep(PAUSE).await;
-            for (record, attempts) in tracker.abandoned().await {
+            for Abandoned { record, crashes } in tracker.abandoned().await {
                 crate::metrics::abandoned("stage");
-                let crashed = (attempts >= MAX_ATTEMPTS).then(|| format!("its stage crashed over it {attempts} times"));
-                let ticket = tracker.begin_again(record.clone(), attempts).await;
+                let crashed = (crashes >= MAX_ATTEMPTS).then(|| format!("its stage crashed over it {crashes} times"));
+                let ticket = tracker.begin_again(record.clone()).await;
                 take(bus.as_ref(), &topic, record, ticket, crashed, &jobs).await?;
             }
         }

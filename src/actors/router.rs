@@ -13,7 +13,7 @@ use super::registry::{Arrivals, Deliver, Nudge, Registry};
 use crate::clock::Clock;
 use crate::ids::{Seq, UserId};
 use crate::pipeline::router::place;
-use crate::pipeline::tracker::Ticket;
+use crate::pipeline::tracker::{Round, Ticket};
 use crate::protocol::frames::{MessageView, SealedMessage, addressed, at};
 use crate::store::inbox::{Placed, Placement};
 use crate::store::{self, Store};
@@ -33,8 +33,8 @@ pub struct Router {
     jobs: Option<mpsc::Receiver<Job>>,
     waiting: std::collections::VecDeque<(Placement, Ticket)>,
     writing: bool,
-    /// A transaction ended in a panic: nothing new overtakes its messages until they come again.
-    broken: bool,
+    /// A transaction ended in a panic: nothing of that round overtakes its messages. All of them come again.
+    broken: Option<Round>,
 }
 
 impl Router {
@@ -48,7 +48,7 @@ impl Router {
             jobs: Some(jobs),
             waiting: std::collections::VecDeque::new(),
             writing: false,
-            broken: false,
+            broken: None,
         }
     }
 
@@ -68,21 +68,23 @@ impl Router {
             if full && !batch.is_empty() {
                 break;
             }
-            let Some((placement, ticket)) = self.waiting.pop_front() else { break };
+            let Some((placement, mut ticket)) = self.waiting.pop_front() else { break };
+            ticket.begin_work();
             batch.push(placement);
             tickets.push(ticket);
         }
+        let round = tickets.iter().map(Ticket::round).max();
         let work = deliver(self.store.clone(), self.registry.clone(), self.clock.clone(), batch);
         // A task of its own: cancelled with nobody, and a panic drops the tickets, so the records are done again.
         let task = actix::spawn(async move {
             work.await;
             tickets.into_iter().for_each(Ticket::finish);
         });
-        context.spawn(task.into_actor(self).map(|ended, actor, context| {
+        context.spawn(task.into_actor(self).map(move |ended, actor, context| {
             if let Err(error) = ended {
                 tracing::error!(%error, "a transaction ended in a panic; its messages are done again");
                 actor.waiting.clear();
-                actor.broken = true;
+                actor.broken = actor.broken.max(round);
             }
             actor.writing = false;
             actor.write(context);
@@ -180,10 +182,9 @@ impl Actor for Router {
 
 impl StreamHandler<Job> for Router {
     fn handle(&mut self, job: Job, context: &mut Self::Context) {
-        if self.broken && job.ticket.attempts() == 1 {
+        if self.broken.is_some_and(|broken| job.ticket.round() <= broken) {
             return;
         }
-        self.broken = false;
         let placement = place(job.envelope, self.clock.now());
         self.waiting.push_back((placement, job.ticket));
         self.write(context);

@@ -14,6 +14,7 @@ use crate::ids::UserId;
 use crate::intake::key;
 use crate::pipeline::bus::{self, Bus, Record, Topic};
 use crate::pipeline::stages::Stage;
+use crate::pipeline::tracker::Round;
 
 /// Time before a publish that failed is tried again.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -36,6 +37,7 @@ impl Hops {
     pub async fn pass(&self, mut job: Job) -> Result<(), bus::Error> {
         let next = job.envelope.advance().cloned();
         if let Some(stage) = next.as_ref().and_then(|next| self.here.get(next)) {
+            job.ticket.end_work();
             return stage.send(job).await.map_err(|_| bus::Error::Closed("the stage is gone".into()));
         }
         let Some(next) = next.filter(|next| self.elsewhere.contains(next)) else {
@@ -86,8 +88,9 @@ impl Hops {
 #[derive(Default)]
 struct Lane {
     waiting: VecDeque<Job>,
-    /// The stage crashed over this sender's message: nothing overtakes it until it comes again.
-    broken: bool,
+    running: bool,
+    /// The stage crashed over this sender's message: nothing of that round overtakes it. All of them come again.
+    broken: Option<Round>,
 }
 
 /// The actor. One for each hosted stage of this kind.
@@ -107,10 +110,12 @@ impl StageActor {
 
     fn begin(&mut self, job: Job, context: &mut Context<Self>) {
         let (stage, hops, sender) = (self.stage.clone(), self.hops.clone(), job.envelope.sender_id);
+        let round = job.ticket.round();
+        self.lanes.entry(sender).or_default().running = true;
         // A task of its own: a panic ends it and not the actor, and drops the ticket, so the record is done again.
         let task = actix::spawn(run(stage, hops, job));
         context.spawn(task.into_actor(self).map(move |ended, actor, context| {
-            let broken = !matches!(ended, Ok(Ok(())));
+            let broken = (!matches!(ended, Ok(Ok(())))).then_some(round);
             if let Ok(Err(error)) = &ended {
                 tracing::warn!(%error, "a stage could not pass a message on");
             }
@@ -118,11 +123,12 @@ impl StageActor {
         }));
     }
 
-    fn ended(&mut self, sender: UserId, broken: bool, context: &mut Context<Self>) {
+    fn ended(&mut self, sender: UserId, broken: Option<Round>, context: &mut Context<Self>) {
         let Some(lane) = self.lanes.get_mut(&sender) else { return };
-        if broken {
+        lane.running = false;
+        if broken.is_some() {
             // Abandoned with the one before them, they come again behind it.
-            lane.broken = true;
+            lane.broken = broken;
             lane.waiting.clear();
             return;
         }
@@ -135,7 +141,8 @@ impl StageActor {
     }
 }
 
-async fn run(stage: Arc<dyn Stage>, hops: Arc<Hops>, job: Job) -> Result<(), bus::Error> {
+async fn run(stage: Arc<dyn Stage>, hops: Arc<Hops>, mut job: Job) -> Result<(), bus::Error> {
+    job.ticket.begin_work();
     let outcome = stage.apply(job.envelope).await;
     for made in outcome.made {
         let Some(first) = made.event_destinations.first().cloned() else { continue };
@@ -164,16 +171,9 @@ impl StreamHandler<Job> for StageActor {
     fn handle(&mut self, job: Job, context: &mut Self::Context) {
         let sender = job.envelope.sender_id;
         match self.lanes.get_mut(&sender) {
-            Some(lane) if lane.broken && job.ticket.attempts() == 1 => drop(job),
-            Some(lane) if lane.broken => {
-                lane.broken = false;
-                self.begin(job, context);
-            }
-            Some(lane) => lane.waiting.push_back(job),
-            None => {
-                self.lanes.insert(sender, Lane::default());
-                self.begin(job, context);
-            }
+            Some(lane) if lane.broken.is_some_and(|broken| job.ticket.round() <= broken) => drop(job),
+            Some(lane) if lane.running => lane.waiting.push_back(job),
+            _ => self.begin(job, context),
         }
     }
 }

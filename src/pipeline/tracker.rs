@@ -1,11 +1,29 @@
 //! Which records of a topic are being worked on, and how far all before are finished.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::bus::{Committer, Offset, Partition, Place, Record};
+
+/// Rounds of all trackers: one count, so that a stage that hears from two topics can compare them.
+static ROUNDS: AtomicU64 = AtomicU64::new(0);
+
+/// When a ticket was handed out: before or after what was abandoned was gathered and begun anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Round(u64);
+
+/// A record whose work ended without finishing it, to be done again.
+#[derive(Clone, Debug)]
+pub struct Abandoned {
+    /// The record.
+    pub record: Record,
+    /// How often a stage was at work on this very record when that happened; those that only waited behind it are
+    /// not to blame.
+    pub crashes: u32,
+}
 
 /// Hands out a [`Ticket`] for each record and commits the position behind which nothing is unfinished.
 #[derive(Clone)]
@@ -21,8 +39,8 @@ struct Inner {
 #[derive(Default)]
 struct State {
     partitions: HashMap<Partition, VecDeque<Slot>>,
-    /// Records whose work ended without finishing them, to be done again.
-    again: Vec<(Record, u32)>,
+    again: Vec<Abandoned>,
+    round: Round,
     /// Tickets that are neither finished nor abandoned.
     working: usize,
 }
@@ -31,13 +49,14 @@ struct State {
 struct Slot {
     offset: Offset,
     record: Option<Record>,
-    attempts: u32,
+    crashes: u32,
 }
 
 /// The duty to finish one record. Whoever drops it unfinished (a panic, a dead stage) has the record done again.
 pub struct Ticket {
     place: Place,
-    attempts: u32,
+    round: Round,
+    at_work: bool,
     inner: Arc<Inner>,
     finished: bool,
     _window: OwnedSemaphorePermit,
@@ -60,15 +79,17 @@ impl Tracker {
 
     /// Notes that work on a received record begins. Records of one partition must come in order.
     pub async fn begin(&self, record: Record) -> Ticket {
-        self.ticket(record, 1, true).await
+        self.ticket(record, true).await
     }
 
     /// Waits until records were abandoned *and* no other is being worked on, so that nothing later overtakes them;
-    /// returns them, each partition's in order, with how often each was tried. Cancelling it loses nothing.
-    pub async fn abandoned(&self) -> Vec<(Record, u32)> {
+    /// returns them, each partition's in order, and begins the next round. Cancelling it loses nothing.
+    pub async fn abandoned(&self) -> Vec<Abandoned> {
         self.wait_abandoned().await;
-        let mut again = std::mem::take(&mut self.0.lock().again);
-        again.sort_by_key(|(record, _)| (record.place.partition, record.place.offset));
+        let mut state = self.0.lock();
+        state.round = Round(ROUNDS.fetch_add(1, Ordering::Relaxed) + 1);
+        let mut again = std::mem::take(&mut state.again);
+        again.sort_by_key(|Abandoned { record, .. }| (record.place.partition, record.place.offset));
         again
     }
 
@@ -92,23 +113,22 @@ impl Tracker {
     }
 
     /// Begins the next attempt at an abandoned record.
-    pub async fn begin_again(&self, record: Record, attempts: u32) -> Ticket {
-        self.ticket(record, attempts + 1, false).await
+    pub async fn begin_again(&self, record: Record) -> Ticket {
+        self.ticket(record, false).await
     }
 
-    async fn ticket(&self, record: Record, attempts: u32, new: bool) -> Ticket {
+    async fn ticket(&self, record: Record, new: bool) -> Ticket {
         let Ok(permit) = self.0.window.clone().acquire_owned().await else { return std::future::pending().await };
         let place = record.place.clone();
         let mut state = self.0.lock();
         state.working += 1;
-        let slots = state.partitions.entry(place.partition).or_default();
+        let round = state.round;
         if new {
-            slots.push_back(Slot { offset: place.offset, record: Some(record), attempts });
-        } else if let Some(slot) = slots.iter_mut().find(|slot| slot.offset == place.offset) {
-            slot.attempts = attempts;
+            let slots = state.partitions.entry(place.partition).or_default();
+            slots.push_back(Slot { offset: place.offset, record: Some(record), crashes: 0 });
         }
         drop(state);
-        Ticket { place, attempts, inner: self.0.clone(), finished: false, _window: permit }
+        Ticket { place, round, at_work: false, inner: self.0.clone(), finished: false, _window: permit }
     }
 }
 
@@ -135,10 +155,21 @@ impl Ticket {
         &self.place
     }
 
-    /// How often work on it was begun, this time included.
+    /// When it was handed out. Whoever crashed over a record drops all of the same sender's of that round and of
+    /// rounds before: they come again, in order, in a later one.
     #[must_use]
-    pub fn attempts(&self) -> u32 {
-        self.attempts
+    pub fn round(&self) -> Round {
+        self.round
+    }
+
+    /// A stage begins to work on the record: if the ticket is dropped now, the record is to blame.
+    pub fn begin_work(&mut self) {
+        self.at_work = true;
+    }
+
+    /// The stage is done with it; from here on it waits for the next one.
+    pub fn end_work(&mut self) {
+        self.at_work = false;
     }
 
     /// All that the record led to is safe.
@@ -171,8 +202,9 @@ impl Drop for Ticket {
         if let Ok(at) = slots.binary_search_by_key(&self.place.offset, |slot| slot.offset)
             && let Some(record) = slots[at].record.clone()
         {
-            let attempts = slots[at].attempts;
-            state.again.push((record, attempts));
+            slots[at].crashes += u32::from(self.at_work);
+            let crashes = slots[at].crashes;
+            state.again.push(Abandoned { record, crashes });
         }
         state.ended(&self.inner.changed);
     }
@@ -213,12 +245,33 @@ mod tests {
         second.finish();
         assert!(commits.0.lock().unwrap().is_empty());
         let again = tracker.abandoned().await;
-        assert_eq!((again.len(), again[0].1), (1, 1));
-        let (record, attempts) = again.into_iter().next().unwrap();
-        let ticket = tracker.begin_again(record, attempts).await;
-        assert_eq!(ticket.attempts(), 2);
+        assert_eq!(again.len(), 1);
+        let ticket = tracker.begin_again(again[0].record.clone()).await;
         ticket.finish();
         assert_eq!(*commits.0.lock().unwrap(), [(Partition(0), Offset(2))]);
+    }
+
+    #[tokio::test]
+    async fn only_the_record_that_was_worked_on_is_to_blame() {
+        let (tracker, _) = tracker(10);
+        let (mut first, second) = (tracker.begin(record(0, 0)).await, tracker.begin(record(0, 1)).await);
+        let mut last_round = first.round();
+        first.begin_work();
+        drop((second, first));
+        for round in 1..=3 {
+            let again = tracker.abandoned().await;
+            let crashes: Vec<u32> = again.iter().map(|abandoned| abandoned.crashes).collect();
+            assert_eq!(crashes, [round, 0]);
+            let mut tickets = Vec::new();
+            for abandoned in again {
+                tickets.push(tracker.begin_again(abandoned.record).await);
+            }
+            assert!(tickets.iter().all(|ticket| ticket.round() > last_round));
+            last_round = tickets[0].round();
+            tickets[0].begin_work();
+            tickets[1].begin_work();
+            tickets[1].end_work();
+        }
     }
 
     #[tokio::test]

@@ -246,9 +246,13 @@ async fn a_message_that_crashes_its_stage_is_put_aside_after_five_attempts_and_h
     let inside = Inside::start(&["fragile", "upper", "router"], catalogue, |_| {}).await;
     let (ada, bob) = inside.pair().await;
     let (mut from, mut other) = (inside.app.socket(&ada).await, inside.app.socket(&bob).await);
+    // All at once, so that there are some behind it from the first attempt on.
     for n in 0..20 {
         let body = if n == 5 { "boom".to_owned() } else { n.to_string() };
-        from.accepted(send_frame(&[&bob], &body, &n.to_string())).await;
+        from.send(send_frame(&[&bob], &body, &n.to_string())).await;
+    }
+    for _ in 0..20 {
+        from.expect("accepted").await;
     }
     let began = tokio::time::Instant::now();
     other.accepted(send_frame(&[&ada], "not held up", "1")).await;
@@ -272,9 +276,11 @@ async fn a_message_that_crashes_its_stage_is_put_aside_after_five_attempts_and_h
 
 #[actix::test]
 async fn a_stage_that_crashes_now_and_then_changes_nothing() {
+    // More crashes than a message has attempts, and more messages behind them than are fed without a break.
+    const COUNT: usize = 1500;
     let turn = Arc::new(AtomicU32::new(0));
     let stage = does(move |envelope| {
-        if turn.fetch_add(1, Ordering::Relaxed) % 7 == 3 {
+        if turn.fetch_add(1, Ordering::Relaxed) % 200 == 3 {
             panic_any("a stage of the test's own");
         }
         async { envelope }.boxed()
@@ -283,10 +289,13 @@ async fn a_stage_that_crashes_now_and_then_changes_nothing() {
     let inside = Inside::start(&["flaky", "router"], catalogue, |_| {}).await;
     let (ada, bob) = inside.pair().await;
     let mut from = inside.app.socket(&ada).await;
-    for n in 0..40 {
-        from.accepted(send_frame(&[&bob], &n.to_string(), &n.to_string())).await;
+    for n in 0..COUNT {
+        from.send(send_frame(&[&bob], &n.to_string(), &n.to_string())).await;
     }
-    assert_eq!(bodies(&inside.app.inbox(&bob, 40).await), numbers(40));
+    for _ in 0..COUNT {
+        from.expect("accepted").await;
+    }
+    assert_eq!(bodies(&inside.app.inbox(&bob, COUNT).await), numbers(COUNT));
     inside.stop().await;
 }
 
