@@ -9,3 +9,4 @@
 
 mod bus_contract;
 mod bus_embedded;
+mod crash;
