@@ -10,6 +10,7 @@
 mod app;
 mod bus_contract;
 mod bus_embedded;
+mod crash;
 mod docs;
 mod examples;
 mod http;

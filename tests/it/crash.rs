@@ -1,0 +1,17 @@
+//! Faults, by causing them: the real program is killed, stopped, frozen, starved of disk and given damaged folders.
+//!
+//! `PARLOR_SEED` replays a run's choices (not the machine's timing); `PARLOR_SOAK_SECONDS` has the kills go on so long.
+
+mod checker;
+mod command_line;
+mod holder;
+mod kills;
+mod load;
+mod server;
+
+/// Of this run, and said, so that it can be had again.
+fn seed(of: &str) -> u64 {
+    let seed = std::env::var("PARLOR_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    eprintln!("{of}: PARLOR_SEED={seed}");
+    seed
+}
