@@ -11,6 +11,7 @@ use actix::prelude::*;
 use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, Semaphore, mpsc};
 
+use super::busy::BusyCount;
 use super::feeder::{self, Job};
 use super::presence::{Presence, Registered};
 use super::registry::{Count, End, Registry, SpreadReconnect};
@@ -35,6 +36,8 @@ const POLL: Duration = Duration::from_millis(500);
 const RESTART: Duration = Duration::from_millis(500);
 /// Time between two looks whether stopping is done.
 const STEP: Duration = Duration::from_millis(20);
+/// How long the last frames and answers may take.
+const FAREWELL: Duration = Duration::from_secs(3);
 /// How often what has expired is thrown away, and how much at once.
 const PRUNE: Duration = Duration::from_secs(600);
 const PRUNE_ROWS: u32 = 50;
@@ -212,6 +215,7 @@ impl Node {
             accounts: accounts.clone(),
             clock: clock.clone(),
             options: config.session.clone(),
+            busy: BusyCount::default(),
         });
         let handle = NodeHandle(Arc::new(Shared {
             started_at: clock.now(),
@@ -295,6 +299,12 @@ impl Node {
         }
         let _ = registry.send(End::All(Close::Drained)).await;
         while self.handle.sessions().await > 0 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(STEP).await;
+        }
+        // The last frames are still to be written, and requests to be answered; a client that reads nothing is not
+        // waited for long.
+        let deadline = deadline.min(tokio::time::Instant::now() + FAREWELL);
+        while self.deps.busy.count() > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(STEP).await;
         }
         let unfinished = self.bus.stats().unfinished_records;

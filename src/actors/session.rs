@@ -7,6 +7,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use bytestring::ByteString;
 
+use super::busy::BusyCount;
 use super::outbox::{Outbox, monotonic};
 use super::registry::{Arrivals, Ephemeral, Flags, Join, Leave, Registry};
 use crate::accounts::Accounts;
@@ -60,6 +61,8 @@ pub struct SessionDeps {
     pub clock: Clock,
     /// Bounds and intervals.
     pub options: SessionOptions,
+    /// Open sockets and requests under way.
+    pub busy: BusyCount,
 }
 
 /// The actor. Lives on the arbiter of its connection.

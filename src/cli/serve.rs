@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use actix_web::dev::{Extensions, ServerHandle};
+use actix_web::dev::{Extensions, ServerHandle, Service as _};
 use actix_web::web::Data;
 use actix_web::{App, HttpServer, middleware, rt};
 use anyhow::Context as _;
@@ -92,11 +92,21 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let public = {
         let handle_data = handle_data.clone();
         HttpServer::new(move || {
+            let busy = deps.busy.clone();
             App::new()
                 .app_data(state.clone())
                 .app_data(deps.clone())
                 .app_data(handle_data.clone())
                 .wrap(middleware::NormalizePath::new(middleware::TrailingSlash::MergeOnly))
+                .wrap_fn(move |request, service| {
+                    let busy = busy.enter();
+                    let answer = service.call(request);
+                    async move {
+                        let answer = answer.await;
+                        drop(busy);
+                        answer
+                    }
+                })
                 .configure(http::api(max_request))
         })
     };
