@@ -34,6 +34,8 @@ const READERS: u32 = 4;
 const KNOWN_CONVERSATIONS: usize = 50_000;
 /// The page cache of the connection that writes, in KiB (SQLite wants it negative).
 const CACHE: &str = "-65536";
+/// The page cache of each connection that reads.
+const READ_CACHE: &str = "-8192";
 /// Pages of the write-ahead log before it is copied into the database: 64 MiB. The ends of inboxes are written again in
 /// every transaction; a long log copies each of them once for many transactions (docs/performance.md).
 const CHECKPOINT_PAGES: &str = "16384";
@@ -102,8 +104,10 @@ impl Store {
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES);
         let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
         MIGRATIONS.run(&writer).await.map_err(explain)?;
-        let reader =
-            SqlitePoolOptions::new().max_connections(READERS).connect_with(options.pragma("query_only", "on")).await?;
+        let reader = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .connect_with(options.pragma("query_only", "on").pragma("cache_size", READ_CACHE))
+            .await?;
         Ok(Self { writer, reader, known_conversations: Arc::new(Cache::new(KNOWN_CONVERSATIONS)) })
     }
 
