@@ -29,6 +29,8 @@ const MAX_CONNECTIONS: usize = 200_000;
 const SEND_BUFFER: usize = 128 * 1024;
 /// A peer that acknowledges nothing for this long is gone, even if it never said so.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often the metrics are tidied up.
+const UPKEEP: Duration = Duration::from_secs(5);
 /// Seconds in which a request's head must have come.
 const REQUEST_HEAD: Duration = Duration::from_secs(10);
 
@@ -83,6 +85,15 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let config = Config::load(args.config.as_deref(), args.flags())?;
     log_to_stderr(config.log_format);
     let recorder = metrics::install();
+    if let Some(recorder) = recorder.clone() {
+        // Histograms gather what was recorded until somebody asks for it; nobody may ever ask.
+        rt::spawn(async move {
+            loop {
+                tokio::time::sleep(UPKEEP).await;
+                recorder.run_upkeep();
+            }
+        });
+    }
     let server = config.clone();
     let max_request = config.session.max_frame_bytes();
     let node = Node::start(config, &Catalogue::standard(), Clock::system()).await?;
