@@ -8,6 +8,7 @@
 )]
 
 mod app;
+mod asyncapi;
 mod bus_contract;
 mod bus_embedded;
 mod examples;
