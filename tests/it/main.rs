@@ -13,6 +13,7 @@ mod bus_contract;
 mod bus_embedded;
 mod examples;
 mod http;
+mod inside;
 mod migrations;
 mod naughty;
 mod socket;
