@@ -329,6 +329,11 @@ impl SessionActor {
 
     /// What the registry could not put into the mailbox.
     fn look_at_flags(&mut self, context: &mut Context<Self>) {
+        if matches!(self.phase, Phase::Open(_))
+            && let Some(after_ms) = self.flags.take_reconnect()
+        {
+            self.send(ServerFrame::Reconnect { after_ms }.text(), context);
+        }
         if let Some(close) = self.flags.ended() {
             self.close(close, context);
             return;
@@ -498,10 +503,12 @@ impl Handler<Ephemeral> for SessionActor {
         // Shed long before anything that must arrive is in danger.
         if self.outbox.bytes() > self.deps.options.outgoing_bytes / 4 {
             crate::metrics::shed(ephemeral.kind);
-            return;
+        } else {
+            self.send(ephemeral.text, context);
+            self.watch_for_stall(context);
         }
-        self.send(ephemeral.text, context);
-        self.watch_for_stall(context);
+        // A mailbox full of these may have had no room for what matters.
+        self.look_at_flags(context);
     }
 }
 
