@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::io::{IsTerminal as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use actix_web::{App, HttpServer, middleware, rt};
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Map, Value, json};
+use socket2::{Domain, Socket, Type};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::actors::node::Node;
@@ -22,7 +23,7 @@ use crate::pipeline::stages::Catalogue;
 use crate::{http, metrics};
 
 /// Connections that may wait to be taken: a storm of reconnecting clients must not be met with silence.
-const BACKLOG: u32 = 4096;
+const BACKLOG: i32 = 4096;
 /// Sockets at once for each worker; the limit on open files usually comes first.
 const MAX_CONNECTIONS: usize = 200_000;
 /// Bytes that the kernel keeps for a client that reads slowly; the rest of the bound is ours (`session.outgoing_bytes`).
@@ -95,6 +96,11 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         });
     }
     let server = config.clone();
+    // From here on: who asks during the start is heard when it is over.
+    let mut stop_signals = StopSignals::listen()?;
+    // Taken before the folder is touched, opened when there is somebody to answer.
+    let public_socket = take("listen", server.listen)?;
+    let internal_socket = take("internal_listen", server.internal_listen)?;
     let max_request = config.session.max_frame_bytes();
     let node = Node::start(config, &Catalogue::standard(), Clock::system()).await?;
 
@@ -124,46 +130,45 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let workers = if server.workers == 0 { std::thread::available_parallelism()?.get() } else { server.workers };
     let public = public
         .workers(workers)
-        .backlog(BACKLOG)
         .max_connections(MAX_CONNECTIONS)
         .client_request_timeout(REQUEST_HEAD)
         .on_connect(tune)
         .disable_signals()
-        .bind(server.listen)
-        .with_context(|| format!("listen: cannot serve on {}", server.listen))?;
+        .listen(open(public_socket).with_context(|| format!("listen: cannot serve on {}", server.listen))?)?;
     let recorder = Data::new(recorder);
     let internal = HttpServer::new(move || {
         App::new().app_data(handle_data.clone()).app_data(recorder.clone()).configure(http::internal::routes)
     })
     .workers(1)
     .disable_signals()
-    .bind(server.internal_listen)
-    .with_context(|| format!("internal_listen: cannot serve on {}", server.internal_listen))?;
+    .listen(
+        open(internal_socket)
+            .with_context(|| format!("internal_listen: cannot serve on {}", server.internal_listen))?,
+    )?;
 
     let (address, internal_address) = (first(public.addrs()), first(internal.addrs()));
     let (public, internal) = (public.run(), internal.run());
     let (public_handle, internal_handle) = (public.handle(), internal.handle());
     rt::spawn(public);
     rt::spawn(internal);
-    let mut signals = Signals::listen()?;
     say(&format!("parlor ready: http://{address} (internal http://{internal_address})"));
 
     let outcome = tokio::select! {
-        () = signals.stop() => Ok(()),
+        () = stop_signals.next() => Ok(()),
         () = handle.asked_to_stop() => Ok(()),
         reason = handle.failed() => Err(anyhow::anyhow!("stopping at once, nothing accepted is lost: {reason}")),
     };
-    stop(node, public_handle, internal_handle, outcome.is_ok(), signals).await;
+    stop(node, public_handle, internal_handle, outcome.is_ok(), &mut stop_signals).await;
     outcome
 }
 
 /// In order: no new connections, drain, then the files.
-async fn stop(node: Node, public: ServerHandle, internal: ServerHandle, drain: bool, mut signals: Signals) {
+async fn stop(node: Node, public: ServerHandle, internal: ServerHandle, drain: bool, stop_signals: &mut StopSignals) {
     public.pause().await;
     if drain {
         tokio::select! {
             () = node.drain() => {}
-            () = signals.stop() => tracing::warn!("told twice: stopping at once"),
+            () = stop_signals.next() => tracing::warn!("told twice: stopping at once"),
         }
     }
     public.stop(false).await;
@@ -172,24 +177,39 @@ async fn stop(node: Node, public: ServerHandle, internal: ServerHandle, drain: b
     tracing::info!("stopped");
 }
 
-/// SIGTERM and SIGINT. Listened to before the server says that it is ready: whoever waits for that line may stop it.
-struct Signals {
-    term: Signal,
+/// The signals that ask a process to stop.
+struct StopSignals {
+    terminate: Signal,
     interrupt: Signal,
 }
 
-impl Signals {
+impl StopSignals {
     fn listen() -> std::io::Result<Self> {
-        Ok(Self { term: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Resolves when the process is told to stop.
-    async fn stop(&mut self) {
+    async fn next(&mut self) {
         tokio::select! {
-            _ = self.term.recv() => {}
+            _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
     }
+}
+
+/// Takes an address, or says that somebody has it. Connections are refused until [`open`].
+fn take(key: &str, address: SocketAddr) -> anyhow::Result<Socket> {
+    let taking = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        Ok::<_, std::io::Error>(socket)
+    };
+    taking().with_context(|| format!("{key}: cannot serve on {address}"))
+}
+
+fn open(socket: Socket) -> std::io::Result<TcpListener> {
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 fn first(addresses: Vec<SocketAddr>) -> String {
