@@ -1,6 +1,7 @@
 //! The actors: one each for every session, stage and singleton of a node. Each file has one actor, always in the same
 //! order: purpose, messages, the struct, its handlers, its helpers, its tests.
 
+pub mod busy;
 pub mod feeder;
 pub mod node;
 

@@ -105,7 +105,7 @@ impl Default for Config {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A key is unknown, or its value is of the wrong kind.
-    #[error("settings: {0}")]
+    #[error("settings: {}", explain(.0))]
     Read(Box<figment::Error>),
     /// A file that was named cannot be read.
     #[error("settings: cannot read {}: {source}", .path.display())]
@@ -133,8 +133,9 @@ impl Config {
     pub fn load(file: Option<&Path>, flags: serde_json::Value) -> Result<Self, Error> {
         let mut figment = Figment::new();
         if let Some(path) = file {
-            let text = std::fs::read_to_string(path).map_err(|source| Error::File { path: path.into(), source })?;
-            figment = figment.merge(Toml::string(&text));
+            // Figment takes a file that is not there for an empty one.
+            std::fs::File::open(path).map_err(|source| Error::File { path: path.into(), source })?;
+            figment = figment.merge(Toml::file_exact(path));
         }
         figment = figment.merge(secrets_from_files()?).merge(environment()).merge(Serialized::defaults(flags));
         let config: Self = figment.extract().map_err(|error| Error::Read(Box::new(error)))?;
@@ -207,6 +208,18 @@ impl Config {
     pub fn reconnect_spread(&self) -> Duration {
         Duration::from_secs(self.reconnect_spread_seconds)
     }
+}
+
+/// In one line: where it stands, which key, what is wrong.
+fn explain(error: &figment::Error) -> String {
+    let from = error.metadata.as_ref().map(|from| match &from.source {
+        Some(source) => format!("{source}: "),
+        None => format!("{}: ", from.name),
+    });
+    let key = if error.path.is_empty() { String::new() } else { format!("{}: ", error.path.join(".")) };
+    // A syntax error of TOML shows the line itself, in several of ours.
+    let kind = error.kind.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    format!("{}{key}{kind}", from.unwrap_or_default())
 }
 
 fn environment() -> Env {

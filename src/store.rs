@@ -3,13 +3,13 @@
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
-use sqlx::Row;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection as _, Row};
 
 use crate::ids::ConversationId;
 
@@ -34,6 +34,8 @@ const READERS: u32 = 4;
 const KNOWN_CONVERSATIONS: usize = 50_000;
 /// The page cache of the connection that writes, in KiB (SQLite wants it negative).
 const CACHE: &str = "-65536";
+/// The page cache of each connection that reads.
+const READ_CACHE: &str = "-8192";
 /// Pages of the write-ahead log before it is copied into the database: 64 MiB. The ends of inboxes are written again in
 /// every transaction; a long log copies each of them once for many transactions (docs/performance.md).
 const CHECKPOINT_PAGES: &str = "16384";
@@ -77,6 +79,7 @@ pub struct Store {
     pub(crate) reader: SqlitePool,
     /// Conversations that are in the tables for sure, so that a delivery need not insert them again.
     known_conversations: Arc<Cache<ConversationId, ()>>,
+    refusal: Arc<Mutex<Option<String>>>,
 }
 
 impl Store {
@@ -100,11 +103,42 @@ impl Store {
             // Every statement of many rows keeps what it may have to undo; in memory, not in a file.
             .pragma("temp_store", "memory")
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES);
-        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
-        MIGRATIONS.run(&writer).await.map_err(explain)?;
-        let reader =
-            SqlitePoolOptions::new().max_connections(READERS).connect_with(options.pragma("query_only", "on")).await?;
-        Ok(Self { writer, reader, known_conversations: Arc::new(Cache::new(KNOWN_CONVERSATIONS)) })
+        let path = folder.join(FILE_NAME);
+        let pool = |connections| SqlitePoolOptions::new().max_connections(connections).acquire_timeout(BUSY_TIMEOUT);
+        // After a full disk SQLite has rolled back by itself, and sqlx believes for ever that it has still to: such a
+        // connection begins no transaction any more.
+        let writer = pool(1).before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }));
+        let writer = writer.connect_with(options.clone()).await.map_err(|error| refuse(error, &path))?;
+        let opened = async {
+            MIGRATIONS.run(&writer).await.map_err(|error| explain(error, &path))?;
+            let reader =
+                pool(READERS).connect_with(options.pragma("query_only", "on").pragma("cache_size", READ_CACHE)).await;
+            reader.map_err(|error| refuse(error, &path))
+        };
+        match opened.await {
+            Ok(reader) => Ok(Self {
+                writer,
+                reader,
+                known_conversations: Arc::new(Cache::new(KNOWN_CONVERSATIONS)),
+                refusal: Arc::default(),
+            }),
+            Err(error) => {
+                // Else its files would stay beside the database.
+                writer.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Why the last delivery could not be written, if it could not: what is accepted waits on the bus then.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note_delivery(&self, failed: Option<&Error>) {
+        let said = failed.map(|error| format!("messages wait on the bus and cannot be written: {error}"));
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = said;
     }
 
     /// The migrations that were applied, in order.
@@ -134,7 +168,53 @@ impl Store {
     }
 }
 
-fn explain(error: sqlx::migrate::MigrateError) -> Error {
+impl Error {
+    /// Whether it may go away by itself: another process holds the tables, or the disk takes no writes now.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        let Self::Sql(error) = self else { return false };
+        matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed)
+            || matches!(
+                code(error),
+                Some(ffi::SQLITE_BUSY | ffi::SQLITE_FULL | ffi::SQLITE_READONLY | ffi::SQLITE_IOERR)
+            )
+    }
+}
+
+/// SQLite's primary result codes, those that are told apart (sqlite.org/rescode.html).
+mod ffi {
+    pub(super) const SQLITE_BUSY: i32 = 5;
+    pub(super) const SQLITE_READONLY: i32 = 8;
+    pub(super) const SQLITE_IOERR: i32 = 10;
+    pub(super) const SQLITE_CORRUPT: i32 = 11;
+    pub(super) const SQLITE_FULL: i32 = 13;
+    pub(super) const SQLITE_CANTOPEN: i32 = 14;
+    pub(super) const SQLITE_NOTADB: i32 = 26;
+}
+
+fn code(error: &sqlx::Error) -> Option<i32> {
+    // The extended code has the primary one in its lowest byte.
+    error.as_database_error()?.code()?.parse::<i32>().ok().map(|code| code & 0xff)
+}
+
+/// Why the database cannot be opened, and what to do.
+fn refuse(error: sqlx::Error, path: &Path) -> Error {
+    let said = error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
+    let path = path.display();
+    Error::Schema(match code(&error) {
+        Some(ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB) => {
+            format!("{path} is damaged ({said}): restore the data folder from a back-up; nothing was changed")
+        }
+        Some(ffi::SQLITE_FULL) => format!("no space left for {path} ({said}): free some space and start again"),
+        Some(ffi::SQLITE_BUSY) => format!("{path} is held by another process ({said}): try again when it is done"),
+        Some(ffi::SQLITE_CANTOPEN | ffi::SQLITE_READONLY | ffi::SQLITE_IOERR) => format!(
+            "{path} cannot be used ({said}): is the folder writable for this user, and is there room on the disk?"
+        ),
+        _ => return Error::Sql(error),
+    })
+}
+
+fn explain(error: sqlx::migrate::MigrateError, path: &Path) -> Error {
     use sqlx::migrate::MigrateError;
     match error {
         MigrateError::VersionMissing(n) => Error::Schema(format!(
@@ -145,7 +225,7 @@ fn explain(error: sqlx::migrate::MigrateError) -> Error {
             "migration {n} is not the one that was applied to this database: the program was built from a changed \
              migration; nothing was changed"
         )),
-        MigrateError::Execute(error) => Error::Sql(error),
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => refuse(error, path),
         other => Error::Schema(format!("cannot bring the tables up to date: {other}")),
     }
 }

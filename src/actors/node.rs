@@ -11,6 +11,7 @@ use actix::prelude::*;
 use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, Semaphore, mpsc};
 
+use super::busy::BusyCount;
 use super::feeder::{self, Job};
 use super::presence::{Presence, Registered};
 use super::registry::{Count, End, Registry, SpreadReconnect};
@@ -35,6 +36,10 @@ const POLL: Duration = Duration::from_millis(500);
 const RESTART: Duration = Duration::from_millis(500);
 /// Time between two looks whether stopping is done.
 const STEP: Duration = Duration::from_millis(20);
+/// How long the last frames and answers may take.
+const FAREWELL: Duration = Duration::from_secs(3);
+/// How long the tables may take to be closed: a transaction may wait for another process's.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// How often what has expired is thrown away, and how much at once.
 const PRUNE: Duration = Duration::from_secs(600);
 const PRUNE_ROWS: u32 = 50;
@@ -55,6 +60,9 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The data folder is a file.
+    #[error("{0} is a file and not a folder: name another one with --data")]
+    NoFolder(String),
     /// Another process has it.
     #[error("the data folder {0} is in use by another Parlor: stop that one, or choose another folder with --data")]
     InUse(String),
@@ -153,8 +161,9 @@ impl NodeHandle {
     pub async fn checks(&self) -> BTreeMap<&'static str, String> {
         let mut checks = BTreeMap::new();
         let said = |ok: bool, otherwise: &str| if ok { "ok".to_owned() } else { otherwise.to_owned() };
-        let store = self.0.store.ping().await;
-        checks.insert("store", store.map_or_else(|error| error.to_string(), |()| "ok".to_owned()));
+        let store = self.0.store.ping().await.map_err(|error| error.to_string());
+        let store = store.and_then(|()| self.0.store.refusal().map_or(Ok(()), Err));
+        checks.insert("store", store.map_or_else(|error| error, |()| "ok".to_owned()));
         let full = self.0.bus.stats().refusing;
         checks.insert("bus", said(!full, "the disk is full or does not take writes: nothing is accepted"));
         checks.insert("draining", said(!self.draining(), "this node is about to stop"));
@@ -182,6 +191,22 @@ impl Node {
         let folder = &config.data;
         let lock = lock(folder)?;
         let store = Store::open(folder).await?;
+        let started = Self::start_with(store.clone(), lock, config, catalogue, clock).await;
+        if started.is_err() {
+            // Else its files would stay beside the database.
+            store.close().await;
+        }
+        started
+    }
+
+    async fn start_with(
+        store: Store,
+        lock: File,
+        config: Config,
+        catalogue: &Catalogue,
+        clock: Clock,
+    ) -> Result<Self, Error> {
+        let folder = &config.data;
         let keys = match &config.jwt_keys {
             Some(setting) => Keys::parse(setting)?,
             None => Keys::load_or_create(folder)?,
@@ -212,6 +237,7 @@ impl Node {
             accounts: accounts.clone(),
             clock: clock.clone(),
             options: config.session.clone(),
+            busy: BusyCount::default(),
         });
         let handle = NodeHandle(Arc::new(Shared {
             started_at: clock.now(),
@@ -297,6 +323,12 @@ impl Node {
         while self.handle.sessions().await > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(STEP).await;
         }
+        // The last frames are still to be written, and requests to be answered; a client that reads nothing is not
+        // waited for long.
+        let deadline = deadline.min(tokio::time::Instant::now() + FAREWELL);
+        while self.deps.busy.count() > 0 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(STEP).await;
+        }
         let unfinished = self.bus.stats().unfinished_records;
         if unfinished > 0 {
             tracing::warn!(unfinished, "the time is up; what is unfinished is taken up at the next start");
@@ -306,7 +338,9 @@ impl Node {
     /// Makes everything durable and closes the files.
     pub async fn close(self) {
         self.bus.close().await;
-        self.store.close().await;
+        if tokio::time::timeout(CLOSE_LIMIT, self.store.close()).await.is_err() {
+            tracing::warn!("another process holds the tables; what was accepted is on the bus");
+        }
     }
 }
 
@@ -314,6 +348,9 @@ impl Node {
 fn lock(folder: &Path) -> Result<File, Error> {
     let path = folder.display().to_string();
     let fail = |source| Error::Folder { path: path.clone(), source };
+    if folder.is_file() {
+        return Err(Error::NoFolder(path));
+    }
     store::make_folder(folder).map_err(fail)?;
     let file = File::options().create(true).truncate(false).write(true).open(folder.join("lock")).map_err(fail)?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {

@@ -17,6 +17,7 @@ use actix_web::web::{Bytes, BytesMut};
 use bytestring::ByteString;
 use tokio_util::codec::Encoder;
 
+use super::busy::Busy;
 use crate::protocol::close::Close;
 
 /// What the connection is given at once: larger frames go alone.
@@ -67,14 +68,15 @@ pub struct OutboxBody {
     codec: Codec,
     /// The body that it stands in for; the message stream ends when that is dropped.
     _replaced: BoxBody,
+    _busy: Busy,
 }
 
 impl Outbox {
-    /// A queue and the body that empties it, in place of `replaced`.
+    /// A queue and the body that empties it, in place of `replaced`. The connection counts as `busy` while it lasts.
     #[must_use]
-    pub fn new(replaced: BoxBody) -> (Self, OutboxBody) {
+    pub fn new(replaced: BoxBody, busy: Busy) -> (Self, OutboxBody) {
         let queue = Rc::new(RefCell::new(Queue::default()));
-        (Self(queue.clone()), OutboxBody { queue, codec: Codec::new(), _replaced: replaced })
+        (Self(queue.clone()), OutboxBody { queue, codec: Codec::new(), _replaced: replaced, _busy: busy })
     }
 
     /// Puts a text frame in line, unless something waits and it would not fit into `bound` bytes.
@@ -235,9 +237,10 @@ mod tests {
     use futures_util::task::noop_waker;
 
     use super::*;
+    use crate::actors::busy::BusyCount;
 
     fn pair() -> (Outbox, OutboxBody) {
-        Outbox::new(BoxBody::new(()))
+        Outbox::new(BoxBody::new(()), BusyCount::default().enter())
     }
 
     fn poll(body: &mut OutboxBody) -> Poll<Option<Result<Bytes, actix_web::Error>>> {

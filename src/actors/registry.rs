@@ -19,10 +19,20 @@ use crate::protocol::frames::{SealedMessage, ServerFrame};
 pub const MAILBOX: usize = 4096;
 
 /// What a session must learn even if its mailbox is full: read by it whenever it wakes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Flags {
     head: AtomicI64,
     close: AtomicU8,
+    /// Milliseconds, or [`NOT_TOLD`].
+    reconnect: AtomicI64,
+}
+
+const NOT_TOLD: i64 = -1;
+
+impl Default for Flags {
+    fn default() -> Self {
+        Self { head: AtomicI64::new(0), close: AtomicU8::new(0), reconnect: AtomicI64::new(NOT_TOLD) }
+    }
 }
 
 /// The ways in which a node ends a session.
@@ -38,6 +48,17 @@ impl Flags {
     #[must_use]
     pub fn head(&self) -> Seq {
         Seq(self.head.load(Ordering::Acquire))
+    }
+
+    /// The client is to come back after so many milliseconds.
+    pub fn reconnect(&self, after_ms: u64) {
+        self.reconnect.store(i64::try_from(after_ms).unwrap_or(i64::MAX), Ordering::Release);
+    }
+
+    /// When the client is to come back, if it is yet to be told.
+    #[must_use]
+    pub fn take_reconnect(&self) -> Option<u64> {
+        u64::try_from(self.reconnect.swap(NOT_TOLD, Ordering::AcqRel)).ok()
     }
 
     /// The session is to end.
@@ -296,8 +317,8 @@ impl Handler<SpreadReconnect> for Registry {
         let total = self.sessions.max(1) as u64;
         let millis = u64::try_from(spread.0.as_millis()).unwrap_or(u64::MAX);
         for (link, n) in self.links().zip(0u64..) {
-            let text = ServerFrame::Reconnect { after_ms: millis.saturating_mul(n) / total }.text();
-            tell(&link.addr, "session", Ephemeral { text, kind: "reconnect" });
+            link.flags.reconnect(millis.saturating_mul(n) / total);
+            tell(&link.addr, "session", Wake);
         }
         self.sessions
     }

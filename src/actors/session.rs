@@ -7,6 +7,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use bytestring::ByteString;
 
+use super::busy::BusyCount;
 use super::outbox::{Outbox, monotonic};
 use super::registry::{Arrivals, Ephemeral, Flags, Join, Leave, Registry};
 use crate::accounts::Accounts;
@@ -15,7 +16,7 @@ use crate::config::session::SessionOptions;
 use crate::ids::{FamilyId, Seq};
 use crate::intake::Intake;
 use crate::protocol::close::Close;
-use crate::protocol::frames::{MessageView, addressed, at};
+use crate::protocol::frames::{MessageView, ServerFrame, addressed, at};
 use crate::protocol::session::{Effect, Now, Pushed, Session, Who};
 use crate::store::Store;
 use crate::store::inbox::InboxEntry;
@@ -60,6 +61,8 @@ pub struct SessionDeps {
     pub clock: Clock,
     /// Bounds and intervals.
     pub options: SessionOptions,
+    /// Open sockets and requests under way.
+    pub busy: BusyCount,
 }
 
 /// The actor. Lives on the arbiter of its connection.
@@ -172,6 +175,11 @@ impl SessionActor {
 
     /// What the registry could not put into the mailbox.
     fn look_at_flags(&mut self, context: &mut Context<Self>) {
+        if matches!(self.phase, Phase::Open(_))
+            && let Some(after_ms) = self.flags.take_reconnect()
+        {
+            self.send(ServerFrame::Reconnect { after_ms }.text(), context);
+        }
         if let Some(close) = self.flags.ended() {
             self.close(close, context);
             return;
@@ -341,11 +349,12 @@ impl Handler<Ephemeral> for SessionActor {
         // Shed long before anything that must arrive is in danger.
         if self.outbox.bytes() > self.deps.options.outgoing_bytes / 4 {
             crate::metrics::shed(ephemeral.kind);
-            return;
+        } else {
+            self.send(ephemeral.text, context);
+            self.watch_for_stall(context);
         }
-        self.send(ephemeral.text, context);
+        // A mailbox full of these may have had no room for what matters.
         self.look_at_flags(context);
-        self.watch_for_stall(context);
     }
 }
 

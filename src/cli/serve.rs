@@ -2,16 +2,17 @@
 
 use std::any::Any;
 use std::io::{IsTerminal as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use actix_web::dev::{Extensions, ServerHandle};
+use actix_web::dev::{Extensions, ServerHandle, Service as _};
 use actix_web::web::Data;
 use actix_web::{App, HttpServer, middleware, rt};
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Map, Value, json};
+use socket2::{Domain, Socket, Type};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::actors::node::Node;
@@ -22,13 +23,15 @@ use crate::pipeline::stages::Catalogue;
 use crate::{http, metrics};
 
 /// Connections that may wait to be taken: a storm of reconnecting clients must not be met with silence.
-const BACKLOG: u32 = 4096;
+const BACKLOG: i32 = 4096;
 /// Sockets at once for each worker; the limit on open files usually comes first.
 const MAX_CONNECTIONS: usize = 200_000;
 /// Bytes that the kernel keeps for a client that reads slowly; the rest of the bound is ours (`session.outgoing_bytes`).
 const SEND_BUFFER: usize = 128 * 1024;
 /// A peer that acknowledges nothing for this long is gone, even if it never said so.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often the metrics are tidied up.
+const UPKEEP: Duration = Duration::from_secs(5);
 /// Seconds in which a request's head must have come.
 const REQUEST_HEAD: Duration = Duration::from_secs(10);
 
@@ -83,7 +86,21 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let config = Config::load(args.config.as_deref(), args.flags())?;
     log_to_stderr(config.log_format);
     let recorder = metrics::install();
+    if let Some(recorder) = recorder.clone() {
+        // Histograms gather what was recorded until somebody asks for it; nobody may ever ask.
+        rt::spawn(async move {
+            loop {
+                tokio::time::sleep(UPKEEP).await;
+                recorder.run_upkeep();
+            }
+        });
+    }
     let server = config.clone();
+    // From here on: who asks during the start is heard when it is over.
+    let mut stop_signals = StopSignals::listen()?;
+    // Taken before the folder is touched, opened when there is somebody to answer.
+    let public_socket = take("listen", server.listen)?;
+    let internal_socket = take("internal_listen", server.internal_listen)?;
     let max_request = config.session.max_frame_bytes();
     let node = Node::start(config, &Catalogue::standard(), Clock::system()).await?;
 
@@ -92,57 +109,66 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let public = {
         let handle_data = handle_data.clone();
         HttpServer::new(move || {
+            let busy = deps.busy.clone();
             App::new()
                 .app_data(state.clone())
                 .app_data(deps.clone())
                 .app_data(handle_data.clone())
                 .wrap(middleware::NormalizePath::new(middleware::TrailingSlash::MergeOnly))
+                .wrap_fn(move |request, service| {
+                    let busy = busy.enter();
+                    let answer = service.call(request);
+                    async move {
+                        let answer = answer.await;
+                        drop(busy);
+                        answer
+                    }
+                })
                 .configure(http::api(max_request))
         })
     };
     let workers = if server.workers == 0 { std::thread::available_parallelism()?.get() } else { server.workers };
     let public = public
         .workers(workers)
-        .backlog(BACKLOG)
         .max_connections(MAX_CONNECTIONS)
         .client_request_timeout(REQUEST_HEAD)
         .on_connect(tune)
         .disable_signals()
-        .bind(server.listen)
-        .with_context(|| format!("listen: cannot serve on {}", server.listen))?;
+        .listen(open(public_socket).with_context(|| format!("listen: cannot serve on {}", server.listen))?)?;
     let recorder = Data::new(recorder);
     let internal = HttpServer::new(move || {
         App::new().app_data(handle_data.clone()).app_data(recorder.clone()).configure(http::internal::routes)
     })
     .workers(1)
     .disable_signals()
-    .bind(server.internal_listen)
-    .with_context(|| format!("internal_listen: cannot serve on {}", server.internal_listen))?;
+    .listen(
+        open(internal_socket)
+            .with_context(|| format!("internal_listen: cannot serve on {}", server.internal_listen))?,
+    )?;
 
     let (address, internal_address) = (first(public.addrs()), first(internal.addrs()));
     let (public, internal) = (public.run(), internal.run());
     let (public_handle, internal_handle) = (public.handle(), internal.handle());
     rt::spawn(public);
     rt::spawn(internal);
-    let mut signals = Signals::listen()?;
     say(&format!("parlor ready: http://{address} (internal http://{internal_address})"));
 
     let outcome = tokio::select! {
-        () = signals.stop() => Ok(()),
+        () = stop_signals.next() => Ok(()),
         () = handle.asked_to_stop() => Ok(()),
         reason = handle.failed() => Err(anyhow::anyhow!("stopping at once, nothing accepted is lost: {reason}")),
     };
-    stop(node, public_handle, internal_handle, outcome.is_ok(), signals).await;
+    stop(node, public_handle, internal_handle, outcome.is_ok(), &mut stop_signals).await;
     outcome
 }
 
 /// In order: no new connections, drain, then the files.
-async fn stop(node: Node, public: ServerHandle, internal: ServerHandle, drain: bool, mut signals: Signals) {
+async fn stop(node: Node, public: ServerHandle, internal: ServerHandle, drain: bool, stop_signals: &mut StopSignals) {
     public.pause().await;
     if drain {
         tokio::select! {
             () = node.drain() => {}
-            () = signals.stop() => tracing::warn!("told twice: stopping at once"),
+            () = stop_signals.next() => tracing::warn!("told twice: stopping at once"),
         }
     }
     public.stop(false).await;
@@ -151,24 +177,39 @@ async fn stop(node: Node, public: ServerHandle, internal: ServerHandle, drain: b
     tracing::info!("stopped");
 }
 
-/// SIGTERM and SIGINT. Listened to before the server says that it is ready: whoever waits for that line may stop it.
-struct Signals {
-    term: Signal,
+/// The signals that ask a process to stop.
+struct StopSignals {
+    terminate: Signal,
     interrupt: Signal,
 }
 
-impl Signals {
+impl StopSignals {
     fn listen() -> std::io::Result<Self> {
-        Ok(Self { term: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Resolves when the process is told to stop.
-    async fn stop(&mut self) {
+    async fn next(&mut self) {
         tokio::select! {
-            _ = self.term.recv() => {}
+            _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
     }
+}
+
+/// Takes an address, or says that somebody has it. Connections are refused until [`open`].
+fn take(key: &str, address: SocketAddr) -> anyhow::Result<Socket> {
+    let taking = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        Ok::<_, std::io::Error>(socket)
+    };
+    taking().with_context(|| format!("{key}: cannot serve on {address}"))
+}
+
+fn open(socket: Socket) -> std::io::Result<TcpListener> {
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 fn first(addresses: Vec<SocketAddr>) -> String {

@@ -171,6 +171,16 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "foreign_origin", detail)
     }
 
+    /// 503 when it may go away by itself, else 500.
+    fn of_store(error: &store::Error) -> Self {
+        if !error.is_passing() {
+            return Self::internal(error);
+        }
+        tracing::warn!(%error, "a request was refused: the tables take no writes now");
+        let detail = "the store does not take this now: try again";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).retry_after(RESTART)
+    }
+
     fn challenge(self, challenge: Challenge) -> Self {
         Self { challenge: Some(challenge), ..self }
     }
@@ -244,7 +254,8 @@ impl From<accounts::Error> for Problem {
             }
             Error::NoSuchUser => problem(StatusCode::NOT_FOUND, "user_not_found"),
             Error::LastAdmin => problem(StatusCode::CONFLICT, "last_admin"),
-            Error::Password(password::Error::Hash(_)) | Error::Randomness | Error::Store(_) => Self::internal(&error),
+            Error::Store(error) => Self::of_store(error),
+            Error::Password(password::Error::Hash(_)) | Error::Randomness => Self::internal(&error),
         }
     }
 }
@@ -276,7 +287,7 @@ impl From<Rejection> for Problem {
 
 impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Self {
-        Self::internal(&error)
+        Self::of_store(&error)
     }
 }
 

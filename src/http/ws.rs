@@ -70,7 +70,7 @@ async fn upgrade(
     // Its channel is not used, see `actors::outbox`.
     drop(session);
     let (head, replaced) = response.into_parts();
-    let (outbox, outgoing) = Outbox::new(replaced);
+    let (outbox, outgoing) = Outbox::new(replaced, deps.busy.enter());
     match identity {
         Ok(identity) => {
             let who = Who {

@@ -96,6 +96,12 @@ impl Store {
     /// # Errors
     /// [`Error::Sql`] when the database cannot be written now.
     pub async fn deliver(&self, batch: &[Placement]) -> Result<Vec<Placed>, Error> {
+        let outcome = self.write(batch).await;
+        self.note_delivery(outcome.as_ref().err());
+        outcome
+    }
+
+    async fn write(&self, batch: &[Placement]) -> Result<Vec<Placed>, Error> {
         let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
         self.make_conversations(&mut tx, batch).await?;
         let ids = insert_messages(&mut tx, batch).await?;

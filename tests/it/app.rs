@@ -12,10 +12,10 @@ mod process;
 mod raw;
 mod socket;
 
-pub(crate) use http::{Reply, reply};
+pub(crate) use http::reply;
 pub(crate) use process::{Process, finish};
 pub(crate) use raw::{Frame, Raw};
-pub(crate) use socket::{ConnectOptions, Refused, Socket};
+pub(crate) use socket::{ConnectOptions, Socket};
 
 /// How long anything that must happen may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -49,7 +49,6 @@ pub(crate) struct TestApp {
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
     pub(crate) id: i64,
-    pub(crate) name: String,
     pub(crate) access_token: String,
     pub(crate) refresh_token: String,
 }
@@ -240,14 +239,17 @@ impl Drop for TestApp {
 }
 
 fn client() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().timeout(PATIENCE * 3).build().unwrap()
+    // No connection is kept: the server may end an idle one just when the next request is on its way.
+    reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(PATIENCE * 3).build().unwrap()
 }
 
 /// The binary, in an environment without settings of this machine.
 pub(crate) fn parlor() -> std::process::Command {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_parlor"));
     let ours = std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("PARLOR_"));
-    ours.for_each(|name| drop(command.env_remove(name)));
+    for name in ours {
+        command.env_remove(name);
+    }
     command
 }
 

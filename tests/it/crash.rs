@@ -4,10 +4,14 @@
 
 mod checker;
 mod command_line;
+mod disk;
+mod drain;
 mod holder;
 mod kills;
 mod load;
+mod refusals;
 mod server;
+mod slow_store;
 
 /// Of this run, and said, so that it can be had again.
 fn seed(of: &str) -> u64 {

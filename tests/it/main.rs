@@ -8,12 +8,14 @@
 )]
 
 mod app;
+mod asyncapi;
 mod bus_contract;
 mod bus_embedded;
 mod crash;
 mod docs;
 mod examples;
 mod http;
+mod inside;
 mod migrations;
 mod naughty;
 mod socket;

@@ -150,7 +150,8 @@ impl Journal {
     /// Waits for something to do and takes what else is in line.
     fn gather(&mut self) -> Round {
         let mut round = Round::default();
-        if self.positions_due || self.unsealed {
+        // While the disk takes nothing it is tried by itself: nobody may be sending who would find it well again.
+        if self.positions_due || self.unsealed || self.refusing {
             match self.inbox.recv_timeout(self.options.position_flush()) {
                 Ok(command) => self.take(&mut round, command),
                 Err(RecvTimeoutError::Timeout) => round.quiet = true,

@@ -52,7 +52,6 @@ impl Reply {
         let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("no login: {}", self.text)).to_owned();
         Account {
             id: self.json["user"]["id"].as_i64().unwrap(),
-            name: text(&self.json["user"]["username"]),
             access_token: text(&self.json["accessToken"]),
             refresh_token: text(&self.json["refreshToken"]),
         }

@@ -240,6 +240,7 @@ impl Socket {
                 Err(_) => return None,
                 Ok(Some(Ok(Message::Text(text)))) => {
                     let frame: Value = serde_json::from_str(&text).expect("frames are JSON");
+                    crate::asyncapi::check_frame(&frame);
                     self.history.push(frame.clone());
                     return Some(frame);
                 }

@@ -57,10 +57,17 @@ impl Home {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
-    fn serve(&self, data: &Path) -> Command {
+    fn serve(&self, data: &Path, more: &[&str]) -> Command {
         let mut command = parlor();
-        command.arg("serve").arg("--data").arg(data).args(["--listen", "127.0.0.1:0"]);
-        command.args(["--internal-listen", "127.0.0.1:0", "--config"]).arg(self.path("parlor.toml"));
+        let config = self.path("parlor.toml");
+        command.arg("serve").arg("--data").arg(data).args(more);
+        for (flag, value) in
+            [("--listen", "127.0.0.1:0"), ("--internal-listen", "127.0.0.1:0"), ("--config", config.to_str().unwrap())]
+        {
+            if !more.contains(&flag) {
+                command.args([flag, value]);
+            }
+        }
         command
     }
 
@@ -71,7 +78,7 @@ impl Home {
 
     pub(crate) fn spawn_on(&self, data: &Path) -> Starting {
         let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
-        let mut child = self.serve(data).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut child = self.serve(data, &[]).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let output = child.stdout.take().unwrap();
         let (sender, ready) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
@@ -98,7 +105,7 @@ impl Home {
 
     /// Starts a server that is expected to refuse, with `more` arguments, which win over the usual ones.
     pub(crate) fn refused(&self, more: &[&str]) -> Refusal {
-        let child = self.serve(&self.data).args(more).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let child = self.serve(&self.data, more).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let pid = child.id();
         let (sender, done) = std::sync::mpsc::channel();
         std::thread::spawn(move || sender.send(child.wait_with_output()));

@@ -37,7 +37,7 @@ async fn a_body_that_cannot_be_read_is_told_why() {
 async fn what_is_not_there_is_404_and_a_wrong_method_says_which_are_right() {
     let app = TestApp::start().await;
     let ada = app.register("ada").await;
-    for path in ["/", "/api/v1", "/api/v1/nothing", "/api/v2/me", "/nothing", "/api/v1/users/x", "/api/v1/me/more"] {
+    for path in ["/api/v1", "/api/v1/nothing", "/api/v2/me", "/nothing", "/api/v1/users/x", "/api/v1/me/more"] {
         reply(app.request(Method::GET, path, Some(&ada))).await.assert_problem(404, "not_found");
         reply(app.request(Method::DELETE, path, None)).await.assert_problem(404, "not_found");
     }

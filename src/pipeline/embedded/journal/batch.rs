@@ -62,7 +62,7 @@ impl Journal {
     pub(super) fn write_positions(&mut self, closing: bool) -> Result<(), Failed> {
         self.begin_batch();
         let moved = self.add_positions();
-        if moved.is_empty() && !self.unsealed {
+        if moved.is_empty() && !self.unsealed && !self.refusing {
             self.positions_due = false;
             return Ok(());
         }
