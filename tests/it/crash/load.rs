@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Nothing for this long although something is waited for: the socket is given up.
 const SILENCE: Duration = Duration::from_secs(20);
 /// All that was accepted has come this long after the last message.
-const SETTLE: Duration = Duration::from_secs(60);
+const SETTLE: Duration = Duration::from_secs(40);
 
 /// How the clients behave.
 #[derive(Clone, Copy, Debug)]
@@ -218,7 +218,7 @@ impl Load {
         loop {
             self.read_inboxes(server).await;
             let idle = self.tasks.iter().all(JoinHandle::is_finished);
-            let done = { self.checker().missing().is_empty() && self.checker().sockets_are_up_to_date() };
+            let done = self.checker().all_has_come();
             if idle || Instant::now() > deadline {
                 break;
             }
@@ -227,7 +227,8 @@ impl Load {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        for task in &mut self.tasks {
+        assert!(self.checker().all_has_come(), "{}", self.checker().what_is_missing());
+        for task in self.tasks.drain(..) {
             if let Err(error) = tokio::time::timeout(Duration::from_secs(5), task).await.expect("a client hangs") {
                 panic!("a client: {error}");
             }

@@ -132,7 +132,11 @@ impl Drop for Home {
 /// The program that is tested.
 pub(crate) fn parlor() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_parlor"));
-    command.env_remove("PARLOR_CONFIG").env("PARLOR_LOG", "info,actix_server=warn");
+    // What is meant for the test is no setting of the server's.
+    std::env::vars().filter(|(name, _)| name.starts_with("PARLOR_")).for_each(|(name, _)| {
+        command.env_remove(name);
+    });
+    command.env("PARLOR_LOG", "info,actix_server=warn");
     command
 }
 
