@@ -341,23 +341,21 @@ impl Client {
         let mut resent = 0;
         let mut under_way = 0;
         let mut heard = Instant::now();
+        // Told to come back, or found gone: nothing more is sent.
+        let mut hung_up = false;
         loop {
-            if resent < again && under_way < self.shared.habits.window {
+            if !hung_up && resent < again && under_way < self.shared.habits.window {
                 let text = self.frame(resent);
-                resent += 1;
-                under_way += 1;
-                if socket.send(Message::text(text)).await.is_err() {
-                    return Left::Broken;
-                }
+                (resent, under_way) = (resent + 1, under_way + 1);
+                // What the server said before it hung up can still be read.
+                hung_up |= socket.send(Message::text(text)).await.is_err();
                 continue;
             }
-            if sends && self.may_begin() && resent == again && under_way < self.shared.habits.window {
+            if sends && !hung_up && self.may_begin() && resent == again && under_way < self.shared.habits.window {
                 self.begin();
                 let text = self.frame(self.open.len() - 1);
                 (again, resent, under_way) = (again + 1, resent + 1, under_way + 1);
-                if socket.send(Message::text(text)).await.is_err() {
-                    return Left::Broken;
-                }
+                hung_up |= socket.send(Message::text(text)).await.is_err();
                 if self.shared.habits.drop_one_in.is_some_and(|n| self.rng.random_ratio(1, n)) {
                     return Left::Broken;
                 }
@@ -420,6 +418,7 @@ impl Client {
                     }
                 }
                 "reconnect" => {
+                    hung_up = true;
                     self.shared.heard.reconnects.lock().unwrap().push(frame["afterMs"].as_u64().unwrap());
                 }
                 "error" => self.word(frame["code"].as_str().unwrap(), frame["detail"].as_str().unwrap()),

@@ -231,6 +231,20 @@ impl Server {
         signal(self.child.0.id(), what);
     }
 
+    /// Freezes it, and returns when every thread stands still: the signal alone leaves them running for a while.
+    pub(crate) async fn freeze(&self) {
+        self.signal(Signal::STOP);
+        let threads = format!("/proc/{}/task", self.child.0.id());
+        let stands = |stat: String| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'));
+        loop {
+            let mut stats = std::fs::read_dir(&threads).unwrap().map(|thread| thread.unwrap().path().join("stat"));
+            if stats.all(|stat| std::fs::read_to_string(stat).map_or(true, stands)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     pub(crate) fn kill_9(mut self) {
         self.child.0.kill().unwrap();
         self.child.0.wait().unwrap();
