@@ -227,9 +227,21 @@ impl Checker {
         owed.filter(|(owner, key)| !self.inboxes.get(owner).is_some_and(|inbox| inbox.holds.contains(key))).collect()
     }
 
-    /// Whether every socket has seen what its owner's inbox was found to hold.
-    pub(crate) fn sockets_are_up_to_date(&self) -> bool {
-        self.sockets.iter().all(|socket| socket.last >= self.read_to(socket.owner))
+    /// Whether all that was sent is accepted and found, and every socket has seen what its owner's inbox holds.
+    pub(crate) fn all_has_come(&self) -> bool {
+        self.sent.values().all(|sent| sent.accepted)
+            && self.missing().is_empty()
+            && self.sockets.iter().all(|socket| socket.last >= self.read_to(socket.owner))
+    }
+
+    /// What [`Checker::all_has_come`] waits for, in words.
+    pub(crate) fn what_is_missing(&self) -> String {
+        let open = self.sent.iter().filter(|(_, sent)| !sent.accepted);
+        let open: Vec<_> = open.map(|(key, sent)| (key, sent.first_try, sent.last_try)).take(5).collect();
+        let missing: Vec<_> = self.missing().into_iter().take(5).collect();
+        let sockets: Vec<_> = self.sockets.iter().map(|s| (s.owner, s.last, self.read_to(s.owner))).collect();
+        let tries = self.tries;
+        format!("not accepted: {open:?} of {tries}; not in an inbox: {missing:?}; owner, seen, head: {sockets:?}")
     }
 
     /// What was found so far, without what may still come.

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-use rustix::process::Signal;
 
 use super::load::{Habits, Load};
 use super::seed;
@@ -118,7 +117,7 @@ async fn a_copy_of_the_folder_of_a_running_server_holds_all_that_was_accepted_be
     let mut load = Load::start(&server, 4, habits, seed).await;
     for round in 0..6 {
         tokio::time::sleep(Duration::from_millis(rng.random_range(100..700))).await;
-        server.signal(Signal::STOP);
+        server.freeze().await;
         let copy = home.path(&format!("copy{round}"));
         copy_folder(&home.data, &copy);
         // The original ends here, and the copy is what there is: accepted is what clients know now or hear later.

@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Nothing for this long although something is waited for: the socket is given up.
 const SILENCE: Duration = Duration::from_secs(20);
 /// All that was accepted has come this long after the last message.
-const SETTLE: Duration = Duration::from_secs(60);
+const SETTLE: Duration = Duration::from_secs(40);
 
 /// How the clients behave.
 #[derive(Clone, Copy, Debug)]
@@ -218,7 +218,7 @@ impl Load {
         loop {
             self.read_inboxes(server).await;
             let idle = self.tasks.iter().all(JoinHandle::is_finished);
-            let done = { self.checker().missing().is_empty() && self.checker().sockets_are_up_to_date() };
+            let done = self.checker().all_has_come();
             if idle || Instant::now() > deadline {
                 break;
             }
@@ -227,7 +227,8 @@ impl Load {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        for task in &mut self.tasks {
+        assert!(self.checker().all_has_come(), "{}", self.checker().what_is_missing());
+        for task in self.tasks.drain(..) {
             if let Err(error) = tokio::time::timeout(Duration::from_secs(5), task).await.expect("a client hangs") {
                 panic!("a client: {error}");
             }
@@ -340,23 +341,21 @@ impl Client {
         let mut resent = 0;
         let mut under_way = 0;
         let mut heard = Instant::now();
+        // Told to come back, or found gone: nothing more is sent.
+        let mut hung_up = false;
         loop {
-            if resent < again && under_way < self.shared.habits.window {
+            if !hung_up && resent < again && under_way < self.shared.habits.window {
                 let text = self.frame(resent);
-                resent += 1;
-                under_way += 1;
-                if socket.send(Message::text(text)).await.is_err() {
-                    return Left::Broken;
-                }
+                (resent, under_way) = (resent + 1, under_way + 1);
+                // What the server said before it hung up can still be read.
+                hung_up |= socket.send(Message::text(text)).await.is_err();
                 continue;
             }
-            if sends && self.may_begin() && resent == again && under_way < self.shared.habits.window {
+            if sends && !hung_up && self.may_begin() && resent == again && under_way < self.shared.habits.window {
                 self.begin();
                 let text = self.frame(self.open.len() - 1);
                 (again, resent, under_way) = (again + 1, resent + 1, under_way + 1);
-                if socket.send(Message::text(text)).await.is_err() {
-                    return Left::Broken;
-                }
+                hung_up |= socket.send(Message::text(text)).await.is_err();
                 if self.shared.habits.drop_one_in.is_some_and(|n| self.rng.random_ratio(1, n)) {
                     return Left::Broken;
                 }
@@ -419,6 +418,7 @@ impl Client {
                     }
                 }
                 "reconnect" => {
+                    hung_up = true;
                     self.shared.heard.reconnects.lock().unwrap().push(frame["afterMs"].as_u64().unwrap());
                 }
                 "error" => self.word(frame["code"].as_str().unwrap(), frame["detail"].as_str().unwrap()),

@@ -132,7 +132,11 @@ impl Drop for Home {
 /// The program that is tested.
 pub(crate) fn parlor() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_parlor"));
-    command.env_remove("PARLOR_CONFIG").env("PARLOR_LOG", "info,actix_server=warn");
+    // What is meant for the test is no setting of the server's.
+    std::env::vars().filter(|(name, _)| name.starts_with("PARLOR_")).for_each(|(name, _)| {
+        command.env_remove(name);
+    });
+    command.env("PARLOR_LOG", "info,actix_server=warn");
     command
 }
 
@@ -225,6 +229,20 @@ impl Server {
 
     pub(crate) fn signal(&self, what: Signal) {
         signal(self.child.0.id(), what);
+    }
+
+    /// Freezes it, and returns when every thread stands still: the signal alone leaves them running for a while.
+    pub(crate) async fn freeze(&self) {
+        self.signal(Signal::STOP);
+        let threads = format!("/proc/{}/task", self.child.0.id());
+        let stands = |stat: String| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'));
+        loop {
+            let mut stats = std::fs::read_dir(&threads).unwrap().map(|thread| thread.unwrap().path().join("stat"));
+            if stats.all(|stat| std::fs::read_to_string(stat).map_or(true, stands)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     pub(crate) fn kill_9(mut self) {
