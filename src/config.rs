@@ -25,7 +25,26 @@ pub mod session;
 /// The stage that is no stage of the pipeline: sockets and HTTP.
 pub const GATEWAY: &str = "gateway";
 /// `PARLOR_` variables that are no settings: of the terminal client, and the name of the settings file itself.
-const OTHER_VARIABLES: [&str; 3] = ["config", "password", "log"];
+const OTHER_VARIABLES: [&str; 4] = ["config", "password", "log", "url"];
+/// The keys at the top of the file, as the struct below has them; a test compares.
+const KEYS: [&str; 16] = [
+    "data",
+    "listen",
+    "internal_listen",
+    "workers",
+    "stages",
+    "pipeline",
+    "topic_prefix",
+    "in_flight",
+    "trusted_proxies",
+    "log_format",
+    "reconnect_spread_seconds",
+    "drain_limit_seconds",
+    "jwt_keys",
+    "accounts",
+    "session",
+    "bus",
+];
 const LARGEST_MESSAGE: usize = 10 * 1024 * 1024;
 
 /// All settings. Those at the top are the process's own: where it listens, what it hosts, how it stops.
@@ -115,6 +134,9 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A value of the bus is out of bounds.
+    #[error("settings: {0}")]
+    Bus(#[from] bus::Error),
     /// A value is out of bounds.
     #[error("settings: {key}: {detail}")]
     Value {
@@ -189,12 +211,12 @@ impl Config {
                 return refuse(key, "must be at least 1".into());
             }
         }
-        // JSON may write one byte as six.
-        let record = session.max_frame_bytes() * 2;
-        if self.bus.max_record_bytes < session.max_message_bytes * 6 + 64 * 1024 {
-            return refuse("bus.max_record_bytes", format!("must be at least {record}, for session.max_message_bytes"));
+        let record = session.max_record_bytes();
+        if self.bus.max_record_bytes < record {
+            let detail = format!("must be at least {record}, for session.max_message_bytes and session.max_recipients");
+            return refuse("bus.max_record_bytes", detail);
         }
-        self.bus.check().map_err(|error| Error::Value { key: "bus", detail: error.to_string() })
+        Ok(self.bus.check()?)
     }
 
     /// How long stopping may take.
@@ -225,8 +247,29 @@ fn explain(error: &figment::Error) -> String {
 fn environment() -> Env {
     Env::prefixed("PARLOR_").split("__").filter(|key| {
         let key = key.as_str().to_ascii_lowercase();
-        !key.ends_with("_file") && !OTHER_VARIABLES.contains(&key.as_str())
+        !key.ends_with("_file") && is_setting(&key)
     })
+}
+
+/// Whether a variable's name, without `PARLOR_`, begins with a key. Others may be anybody's: Kubernetes sets
+/// `PARLOR_PORT` and its like for every Service named `parlor`. A wrong key behind a right section is refused as in
+/// the file.
+fn is_setting(name: &str) -> bool {
+    let top = name.split_once("__").map_or(name, |(section, _)| section);
+    KEYS.contains(&top)
+}
+
+/// Variables that begin with `PARLOR_` and are neither settings nor the terminal client's: to be told, in case one is
+/// a mistyped setting.
+#[must_use]
+pub fn unknown_variables() -> Vec<String> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let unknown = names.filter(|name| {
+        let Some(key) = name.strip_prefix("PARLOR_").map(str::to_ascii_lowercase) else { return false };
+        let key = key.strip_suffix("_file").unwrap_or(&key);
+        !is_setting(key) && !OTHER_VARIABLES.contains(&key)
+    });
+    unknown.collect()
 }
 
 /// `PARLOR_JWT_KEYS_FILE=/run/secrets/keys`: the value is what the file holds.
@@ -234,6 +277,9 @@ fn secrets_from_files() -> Result<Figment, Error> {
     let mut figment = Figment::new();
     for (name, path) in std::env::vars() {
         let Some(key) = name.strip_prefix("PARLOR_").and_then(|name| name.strip_suffix("_FILE")) else { continue };
+        if !is_setting(&key.to_ascii_lowercase()) {
+            continue;
+        }
         let path = PathBuf::from(path);
         let text = std::fs::read_to_string(&path).map_err(|source| Error::File { path, source })?;
         let key = key.to_ascii_lowercase().replace("__", ".");
@@ -263,6 +309,18 @@ mod tests {
         assert!(refused(json!({"pipeline": ["router", "router"]})).contains("twice"));
         assert!(refused(json!({"stages": ["gateway"]})).contains("stages"));
         assert!(refused(json!({"stages": ["gateway", "router", "tea"]})).contains("tea"));
+    }
+
+    #[test]
+    fn every_key_is_also_a_variable_and_foreign_variables_are_left_alone() {
+        let refusal = refused(json!({"nothing": 1}));
+        for key in KEYS {
+            assert!(refusal.contains(&format!("`{key}`")), "{key} is no key: {refusal}");
+        }
+        assert_eq!(refusal.matches('`').count() / 2, KEYS.len() + 1, "a key is missing in KEYS: {refusal}");
+        for (name, fine) in [("listen", true), ("session__in_flight", true), ("port", false), ("service_host", false)] {
+            assert_eq!(is_setting(name), fine, "{name}");
+        }
     }
 
     #[test]

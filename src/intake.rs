@@ -104,7 +104,8 @@ impl Admitted {
     /// Waits until the message is durable: now it may be called accepted.
     ///
     /// # Errors
-    /// [`Rejection::Bus`]: it is not, and never will be.
+    /// [`Rejection::Bus`]: it is not. After a failed sync it may still be in the file, and be delivered when the node is
+    /// started again: sending it again is safe with a `clientMessageId`.
     pub async fn durable(self) -> Result<MessageUid, Rejection> {
         self.receipt.await?;
         Ok(self.message_uid)

@@ -35,6 +35,8 @@ pub struct Router {
     writing: bool,
     /// A transaction ended in a panic: nothing of that round overtakes its messages. All of them come again.
     broken: Option<Round>,
+    /// Transactions of a single message still to come, after one ended in a panic.
+    careful: usize,
 }
 
 impl Router {
@@ -49,6 +51,7 @@ impl Router {
             waiting: std::collections::VecDeque::new(),
             writing: false,
             broken: None,
+            careful: 0,
         }
     }
 
@@ -64,15 +67,20 @@ impl Router {
         while let Some((placement, _)) = self.waiting.front() {
             places += placement.owners.len();
             bytes += placement.message_body.len();
-            let full = batch.len() >= BATCH_MESSAGES || places > BATCH_PLACES || bytes > BATCH_BYTES;
+            let most = if self.careful > 0 { 1 } else { BATCH_MESSAGES };
+            let full = batch.len() >= most || places > BATCH_PLACES || bytes > BATCH_BYTES;
             if full && !batch.is_empty() {
                 break;
             }
-            let Some((placement, mut ticket)) = self.waiting.pop_front() else { break };
-            ticket.begin_work();
+            let Some((placement, ticket)) = self.waiting.pop_front() else { break };
             batch.push(placement);
             tickets.push(ticket);
         }
+        // A crash is blamed on a message only when it was alone: what is put aside must not take others with it.
+        if let [ticket] = tickets.as_mut_slice() {
+            ticket.begin_work();
+        }
+        self.careful = self.careful.saturating_sub(1);
         let round = tickets.iter().map(Ticket::round).max();
         let work = deliver(self.store.clone(), self.registry.clone(), self.clock.clone(), batch);
         // A task of its own: cancelled with nobody, and a panic drops the tickets, so the records are done again.
@@ -85,6 +93,7 @@ impl Router {
                 tracing::error!(%error, "a transaction ended in a panic; its messages are done again");
                 actor.waiting.clear();
                 actor.broken = actor.broken.max(round);
+                actor.careful = BATCH_MESSAGES;
             }
             actor.writing = false;
             actor.write(context);

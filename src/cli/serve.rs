@@ -17,8 +17,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::actors::node::Node;
 use crate::clock::Clock;
-use crate::config::Config;
 use crate::config::LogFormat;
+use crate::config::{self, Config};
 use crate::pipeline::stages::Catalogue;
 use crate::{http, metrics};
 
@@ -85,6 +85,9 @@ impl ServeArgs {
 pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let config = Config::load(args.config.as_deref(), args.flags())?;
     log_to_stderr(config.log_format);
+    for name in config::unknown_variables() {
+        tracing::warn!(name, "this variable is no setting and is ignored");
+    }
     let recorder = metrics::install();
     if let Some(recorder) = recorder.clone() {
         // Histograms gather what was recorded until somebody asks for it; nobody may ever ask.

@@ -10,11 +10,9 @@ use super::auth::Caller;
 use super::page::{self, Page};
 use super::problem::resource;
 use super::{Problem, State};
-use crate::actors::registry::{Tell, WhoIsOnline};
-use crate::actors::session::{SessionDeps, view};
+use crate::actors::session::view;
 use crate::ids::{ConversationId, Seq, UserId};
-use crate::protocol::frames::{MessageView, ServerFrame, at};
-use crate::store;
+use crate::protocol::frames::{MessageView, at};
 
 /// Registers the resources.
 pub fn routes(cfg: &mut ServiceConfig) {
@@ -112,26 +110,4 @@ async fn messages(
     found.truncate(limit as usize);
     let next = found.last().filter(|_| more).map(|last| last.seq.to_string());
     Ok(Json(Page { items: found.iter().map(view).collect(), next }))
-}
-
-/// Notes that `user` has read `conversation` up to `seq` and tells everybody who has a session: the user's other
-/// devices, and the other participants, each in the numbers of their own inbox. `false`: no such conversation.
-///
-/// # Errors
-/// [`store::Error`]: nothing was noted.
-pub async fn mark_read(
-    deps: &SessionDeps,
-    user: UserId,
-    conversation: ConversationId,
-    seq: Seq,
-) -> Result<bool, store::Error> {
-    let Some(participants) = deps.store.participants(user, conversation).await? else { return Ok(false) };
-    let listeners = deps.registry.send(WhoIsOnline(participants)).await.unwrap_or_default();
-    let Some(marks) = deps.store.mark_read(user, conversation, seq, &listeners).await? else { return Ok(false) };
-    for mark in marks {
-        let frame = ServerFrame::Read { conversation_id: conversation, user_id: user, seq: mark.seq };
-        // The registry is gone only when the node is.
-        let _ = deps.registry.send(Tell { users: vec![mark.for_user], frame, kind: "read" }).await;
-    }
-    Ok(true)
 }

@@ -88,7 +88,8 @@ impl From<User> for UserBody {
 pub(super) fn granted(mut response: HttpResponseBuilder, grant: Grant) -> HttpResponse {
     response.insert_header((CACHE_CONTROL, "no-store")).json(GrantBody {
         access_token: grant.access_token.expose().to_owned(),
-        expires_in: grant.expires_in.as_secs(),
+        // The token ends at a whole second, and this moment has a fraction.
+        expires_in: grant.expires_in.as_secs() + u64::from(grant.expires_in.subsec_nanos() > 0),
         refresh_token: grant.refresh_token.expose().to_owned(),
         user: grant.user.into(),
     })

@@ -10,6 +10,7 @@ use super::auth::Caller;
 use super::problem::{json_config, resource};
 use crate::actors::session::SessionDeps;
 use crate::ids::{MessageUid, SessionId, UserId};
+use crate::intake::Rejection;
 use crate::protocol::frames::MAX_CLIENT_MESSAGE_ID_BYTES;
 use crate::protocol::session::Draft;
 
@@ -66,7 +67,8 @@ async fn send(
         let admitted = intake.intake.admit(identity.user_id, SessionId::fresh(), draft).await?;
         admitted.durable().await
     });
-    let message_uid = sent.await.map_err(|error| Problem::internal(&error))??;
+    let sent: Result<MessageUid, Rejection> = sent.await.map_err(|error| Problem::internal(&error))?;
+    let message_uid = sent.inspect_err(|rejection| crate::metrics::rejected(rejection.code()))?;
     crate::metrics::accepted();
     Ok(HttpResponse::Accepted().json(AcceptedMessage { message_uid }))
 }

@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::{LOW_WATER, PAGE_BYTES, PAGE_MESSAGES, SessionActor, view};
-use crate::actors::registry::Tell;
+use super::{LOW_WATER, PAGE_BYTES, PAGE_MESSAGES, SessionActor, SessionDeps, view};
+use crate::actors::registry::{Tell, WhoIsOnline};
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::protocol::frames::ServerFrame;
+use crate::store;
 
 impl SessionActor {
     pub(super) fn mark_read(&mut self, conversation: ConversationId, seq: Seq, context: &mut Context<Self>) {
         let (deps, user) = (self.deps.clone(), self.who.user_id);
-        let work = async move { crate::http::conversations::mark_read(&deps, user, conversation, seq).await };
+        let work = async move { mark_read(&deps, user, conversation, seq).await };
         context.spawn(work.into_actor(self).map(|result, actor, context| {
             let (code, detail) = match result {
                 Ok(true) => return,
@@ -85,4 +86,23 @@ impl SessionActor {
             }
         }));
     }
+}
+
+/// Notes that `user` has read `conversation` up to `seq` and tells everybody who has a session: the user's other
+/// devices, and the other participants, each in the numbers of their own inbox. `false`: no such conversation.
+async fn mark_read(
+    deps: &SessionDeps,
+    user: UserId,
+    conversation: ConversationId,
+    seq: Seq,
+) -> Result<bool, store::Error> {
+    let Some(participants) = deps.store.participants(user, conversation).await? else { return Ok(false) };
+    let listeners = deps.registry.send(WhoIsOnline(participants)).await.unwrap_or_default();
+    let Some(marks) = deps.store.mark_read(user, conversation, seq, &listeners).await? else { return Ok(false) };
+    for mark in marks {
+        let frame = ServerFrame::Read { conversation_id: conversation, user_id: user, seq: mark.seq };
+        // The registry is gone only when the node is.
+        let _ = deps.registry.send(Tell { users: vec![mark.for_user], frame, kind: "read" }).await;
+    }
+    Ok(true)
 }
