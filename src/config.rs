@@ -27,6 +27,8 @@ pub const GATEWAY: &str = "gateway";
 /// `PARLOR_` variables that are no settings: of the terminal client, and the name of the settings file itself.
 const OTHER_VARIABLES: [&str; 3] = ["config", "password", "log"];
 const LARGEST_MESSAGE: usize = 10 * 1024 * 1024;
+/// What an envelope has beside its body and its ids, and more than that.
+const ENVELOPE_FIELDS: usize = 4096;
 
 /// All settings. Those at the top are the process's own: where it listens, what it hosts, how it stops.
 #[derive(Clone, Debug, Deserialize)]
@@ -188,10 +190,11 @@ impl Config {
                 return refuse(key, "must be at least 1".into());
             }
         }
-        // JSON may write one byte as six.
-        let record = session.max_frame_bytes() * 2;
-        if self.bus.max_record_bytes < session.max_message_bytes * 6 + 64 * 1024 {
-            return refuse("bus.max_record_bytes", format!("must be at least {record}, for session.max_message_bytes"));
+        // JSON may write one byte as six, and an envelope names everybody twice, with up to 20 digits and a comma.
+        let record = session.max_message_bytes * 6 + session.max_recipients * 42 + ENVELOPE_FIELDS;
+        if self.bus.max_record_bytes < record {
+            let detail = format!("must be at least {record}, for session.max_message_bytes and session.max_recipients");
+            return refuse("bus.max_record_bytes", detail);
         }
         self.bus.check().map_err(|error| Error::Value { key: "bus", detail: error.to_string() })
     }
@@ -250,6 +253,14 @@ mod tests {
         assert!(refused(json!({"pipeline": ["router", "router"]})).contains("twice"));
         assert!(refused(json!({"stages": ["gateway"]})).contains("stages"));
         assert!(refused(json!({"stages": ["gateway", "router", "tea"]})).contains("tea"));
+    }
+
+    #[test]
+    fn the_bus_must_carry_the_largest_message_to_the_most_recipients() {
+        let with = |bytes: usize| json!({"session": {"max_message_bytes": 1000, "max_recipients": 10_000}, "bus": {"max_record_bytes": bytes}});
+        let least = 1000 * 6 + 10_000 * 42 + ENVELOPE_FIELDS;
+        assert!(refused(with(least - 1)).contains(&least.to_string()));
+        assert!(Config::load(None, with(least)).is_ok());
     }
 
     #[test]
