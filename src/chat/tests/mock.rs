@@ -159,8 +159,12 @@ impl State {
                 200,
                 json!({ "items": [{ "id": 5, "username": "bobby" }, { "id": 2, "username": "bob" }], "next": null }),
             ),
-            (["GET", "/api/v1/users/2"], _) => (200, json!({ "id": 2, "username": "bob" })),
-            (["GET", "/api/v1/users/3"], _) => (200, json!({ "id": 3, "username": "carol" })),
+            (["GET", "/api/v1/users?ids=2"], _) => {
+                (200, json!({ "items": [{ "id": 2, "username": "bob" }], "next": null }))
+            }
+            (["GET", "/api/v1/users?ids=3"], _) => {
+                (200, json!({ "items": [{ "id": 3, "username": "carol" }], "next": null }))
+            }
             (["GET", path], _) if path.ends_with("/messages?limit=20") => {
                 (200, json!({ "items": *self.history.lock().unwrap(), "next": null }))
             }
