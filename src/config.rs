@@ -324,6 +324,14 @@ mod tests {
     }
 
     #[test]
+    fn the_bus_must_carry_the_largest_message_to_the_most_recipients() {
+        let with = |bytes: usize| json!({"session": {"max_message_bytes": 1000, "max_recipients": 10_000}, "bus": {"max_record_bytes": bytes}});
+        let least = 1000 * 6 + 10_000 * 42 + 8 * 1024;
+        assert!(refused(with(least - 1)).contains(&least.to_string()));
+        assert!(Config::load(None, with(least)).is_ok());
+    }
+
+    #[test]
     fn the_largest_message_is_ten_mebibytes() {
         let with = |bytes: usize| {
             json!({"session": {"max_message_bytes": bytes},
