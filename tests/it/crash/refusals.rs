@@ -39,7 +39,12 @@ async fn used() -> Home {
 fn refused_without_a_trace(home: &Home, words: &[&str]) {
     let before = contents(&home.data);
     home.refused(&[]).says(words);
-    let after = contents(&home.data);
+    let mut after = contents(&home.data);
+    // SQLite's thread may not come to remove these before the process ends; they hold nothing.
+    after.retain(|path, content| {
+        let name = path.to_string_lossy();
+        !name.ends_with(".sqlite-shm") && !(name.ends_with(".sqlite-wal") && content.is_empty())
+    });
     let names = |files: &BTreeMap<PathBuf, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&before), names(&after));
     assert!(before == after, "a file has changed");
