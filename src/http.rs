@@ -1,5 +1,8 @@
 //! The HTTP interface under `/api/v1`: one resource, one file.
 
+use actix_cors::Cors;
+use actix_web::http::Method;
+use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use actix_web::web::{self, ServiceConfig};
 
 use crate::accounts::Accounts;
@@ -69,6 +72,21 @@ fn register(cfg: &mut ServiceConfig, max_message_request: usize) {
         .configure(landing::routes)
         .service(v1)
         .default_service(web::to(problem::not_found));
+}
+
+/// Lets pages of these origins use the HTTP interface, as they may open sockets; `*` is every origin. Other pages get
+/// their answer and may not read it (the Fetch standard, CORS). No cookies are used, so none are allowed.
+pub fn cross_origin(allowed: &[String]) -> Cors {
+    let methods = [Method::GET, Method::POST, Method::PUT];
+    let cors = Cors::default()
+        .allowed_methods(methods)
+        .allowed_headers([AUTHORIZATION, CONTENT_TYPE])
+        .expose_headers([RETRY_AFTER])
+        .max_age(3600);
+    allowed.iter().fold(cors, |cors, origin| match origin.as_str() {
+        "*" => cors.allow_any_origin(),
+        origin => cors.allowed_origin(origin),
+    })
 }
 
 #[cfg(test)]

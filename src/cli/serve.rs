@@ -117,6 +117,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
                 .app_data(state.clone())
                 .app_data(deps.clone())
                 .app_data(handle_data.clone())
+                .wrap(http::cross_origin(&deps.options.allowed_origins))
                 .wrap(middleware::NormalizePath::new(middleware::TrailingSlash::MergeOnly))
                 .wrap_fn(move |request, service| {
                     let busy = busy.enter();

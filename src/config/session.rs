@@ -32,7 +32,7 @@ pub struct SessionOptions {
     pub message_burst: u32,
     /// Sessions that one user may have on a node. One more is closed with 4429.
     pub sessions_per_user: usize,
-    /// Origins whose pages may open a socket, such as `https://chat.example`, beside the server's own.
+    /// Origins whose pages may open a socket and use the HTTP interface, such as `https://chat.example`, beside the server's own.
     pub allowed_origins: Vec<String>,
 }
 
