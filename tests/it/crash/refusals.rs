@@ -43,11 +43,7 @@ fn refused_without_a_trace(home: &Home, words: &[&str]) {
     // SQLite's thread may not come to remove these before the process ends; they hold nothing.
     after.retain(|path, content| {
         let name = path.to_string_lossy();
-<<<<<<< HEAD
         !(name.ends_with(".sqlite-shm") || name.ends_with(".sqlite-wal") && content.is_empty())
-=======
-        !name.ends_with(".sqlite-shm") && (!name.ends_with(".sqlite-wal") || !content.is_empty())
->>>>>>> crash
     });
     let names = |files: &BTreeMap<PathBuf, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&before), names(&after));
