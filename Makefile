@@ -46,7 +46,7 @@ bench: ## Measure: the bus alone, then each load scenario against a server of it
 
 soak: ## Kill and load for long: crash tests and a steady load of SOAK_SECONDS each
 	@scripts/check-tools.sh
-	PARLOR_SOAK_SECONDS=$(SOAK_SECONDS) cargo test --test it crash -- --include-ignored --nocapture
+	PARLOR_SOAK_SECONDS=$(SOAK_SECONDS) cargo test --test it crash::kills::accepted -- --nocapture
 	cargo build --release -p parlor -p parlor-bench
 	$(TARGET)/release/parlor-bench --spawn $(TARGET)/release/parlor soak --seconds $(SOAK_SECONDS)
 

@@ -1,11 +1,13 @@
 //! The HTTP interface under `/api/v1`: one resource, one file.
 
 use actix_cors::Cors;
+use actix_web::dev::Service as _;
 use actix_web::http::Method;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use actix_web::web::{self, ServiceConfig};
 
 use crate::accounts::Accounts;
+use crate::actors::busy::BusyCount;
 use crate::clock::Clock;
 use crate::store::Store;
 
@@ -47,13 +49,30 @@ pub struct State {
 /// in the app.
 ///
 /// Sockets and messages need `web::Data<SessionDeps>` besides. `max_message_request` is the largest body of
-/// `POST /messages`, in bytes.
-pub fn api(max_message_request: usize) -> impl FnOnce(&mut ServiceConfig) {
-    move |cfg| register(cfg, max_message_request)
+/// `POST /messages`, in bytes; pages of `allowed_origins` may read their answers; a request counts as `busy`.
+pub fn api(
+    max_message_request: usize,
+    allowed_origins: &[String],
+    busy: BusyCount,
+) -> impl FnOnce(&mut ServiceConfig) + use<> {
+    let cors = cross_origin(allowed_origins);
+    move |cfg| register(cfg, max_message_request, cors, busy)
 }
 
-fn register(cfg: &mut ServiceConfig, max_message_request: usize) {
+fn register(cfg: &mut ServiceConfig, max_message_request: usize, cors: Cors, busy: BusyCount) {
+    // Around these resources and not around the whole app: what stands around a socket's request is kept by its
+    // connection for as long as it lives.
     let v1 = web::scope("/api/v1")
+        .wrap(cors)
+        .wrap_fn(move |request, service| {
+            let busy = busy.enter();
+            let answer = service.call(request);
+            async move {
+                let answer = answer.await;
+                drop(busy);
+                answer
+            }
+        })
         .configure(users::routes)
         .configure(login::routes)
         .configure(me::routes)
@@ -76,7 +95,7 @@ fn register(cfg: &mut ServiceConfig, max_message_request: usize) {
 
 /// Lets pages of these origins use the HTTP interface, as they may open sockets; `*` is every origin. Other pages get
 /// their answer and may not read it (the Fetch standard, CORS). No cookies are used, so none are allowed.
-pub fn cross_origin(allowed: &[String]) -> Cors {
+fn cross_origin(allowed: &[String]) -> Cors {
     let methods = [Method::GET, Method::POST, Method::PUT];
     let cors = Cors::default()
         .allowed_methods(methods)

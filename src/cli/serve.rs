@@ -1,14 +1,13 @@
 //! `parlor serve`: the server, from its settings to its last word.
 
-use std::any::Any;
 use std::io::{IsTerminal as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use actix_web::dev::{Extensions, ServerHandle, Service as _};
+use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
-use actix_web::{App, HttpServer, middleware, rt};
+use actix_web::{App, HttpServer, rt};
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -112,23 +111,11 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let public = {
         let handle_data = handle_data.clone();
         HttpServer::new(move || {
-            let busy = deps.busy.clone();
             App::new()
                 .app_data(state.clone())
                 .app_data(deps.clone())
                 .app_data(handle_data.clone())
-                .wrap(http::cross_origin(&deps.options.allowed_origins))
-                .wrap(middleware::NormalizePath::new(middleware::TrailingSlash::MergeOnly))
-                .wrap_fn(move |request, service| {
-                    let busy = busy.enter();
-                    let answer = service.call(request);
-                    async move {
-                        let answer = answer.await;
-                        drop(busy);
-                        answer
-                    }
-                })
-                .configure(http::api(max_request))
+                .configure(http::api(max_request, &deps.options.allowed_origins, deps.busy.clone()))
         })
     };
     let workers = if server.workers == 0 { std::thread::available_parallelism()?.get() } else { server.workers };
@@ -136,7 +123,6 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         .workers(workers)
         .max_connections(MAX_CONNECTIONS)
         .client_request_timeout(REQUEST_HEAD)
-        .on_connect(tune)
         .disable_signals()
         .listen(open(public_socket).with_context(|| format!("listen: cannot serve on {}", server.listen))?)?;
     let recorder = Data::new(recorder);
@@ -205,6 +191,10 @@ fn take(key: &str, address: SocketAddr) -> anyhow::Result<Socket> {
     let taking = || {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
+        // Connections inherit what the socket that takes them is set to.
+        socket.set_tcp_nodelay(true)?;
+        socket.set_send_buffer_size(SEND_BUFFER)?;
+        socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
         socket.bind(&address.into())?;
         Ok::<_, std::io::Error>(socket)
     };
@@ -225,20 +215,6 @@ fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     // Nobody listening is no reason to stop.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
-}
-
-/// What every accepted connection is set to.
-fn tune(connection: &dyn Any, _: &mut Extensions) {
-    if let Some(stream) = connection.downcast_ref::<rt::net::TcpStream>() {
-        let socket = socket2::SockRef::from(stream);
-        let tuned = socket
-            .set_tcp_nodelay(true)
-            .and_then(|()| socket.set_send_buffer_size(SEND_BUFFER))
-            .and_then(|()| socket.set_tcp_user_timeout(Some(USER_TIMEOUT)));
-        if let Err(error) = tuned {
-            tracing::debug!(%error, "a connection could not be tuned");
-        }
-    }
 }
 
 fn log_to_stderr(format: LogFormat) {

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::{State, TrustedProxies, api};
 use crate::accounts::{Accounts, Keys, Role};
+use crate::actors::busy::BusyCount;
 use crate::clock::Clock;
 use crate::config::accounts::AccountsOptions;
 use crate::config::secret::Secret;
@@ -45,7 +46,8 @@ impl TestApi {
 
     /// Sends a request.
     pub(crate) async fn send(&self, request: TestRequest) -> Answer {
-        let app = init_service(App::new().app_data(web::Data::new(self.state.clone())).configure(api(1 << 20))).await;
+        let api = api(1 << 20, &[], BusyCount::default());
+        let app = init_service(App::new().app_data(web::Data::new(self.state.clone())).configure(api)).await;
         let request = request.peer_addr(SocketAddr::from(([10, 0, 0, 1], 5000))).to_request();
         let response = call_service(&app, request).await;
         let (status, headers) = (response.status(), response.headers().clone());

@@ -83,7 +83,7 @@ impl Inside {
         let (deps, handle) = (Data::from(node.session_deps()), Data::new(node.handle()));
         let server = HttpServer::new(move || {
             let app = App::new().app_data(state.clone()).app_data(deps.clone()).app_data(handle.clone());
-            app.configure(parlor::http::api(max_request))
+            app.configure(parlor::http::api(max_request, &[], parlor::actors::busy::BusyCount::default()))
         });
         let server = server.workers(1).disable_signals().bind("127.0.0.1:0").unwrap();
         let address = server.addrs()[0];
