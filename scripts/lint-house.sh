@@ -15,8 +15,8 @@ mapfile -t all < <(git ls-files --cached --others --exclude-standard '*.rs' | wh
 [ "${#all[@]}" -gt 0 ] || { echo "lint-house: no .rs file found" >&2; exit 1; }
 
 for file in "${all[@]}"; do
-  # A unit test file says by its name what it is for.
-  [ "$(basename "$file")" = tests.rs ] || head -n 1 "$file" | grep -q '^//! ' || complain "$file: the first line must say what the file is for (//! …)"
+
+  head -n 1 "$file" | grep -q '^//! ' || complain "$file: the first line must say what the file is for (//! …)"
   case "$file" in mod.rs | */mod.rs) complain "$file: use name.rs beside a folder name/, not mod.rs" ;; esac
 done
 

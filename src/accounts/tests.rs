@@ -1,3 +1,5 @@
+//! Accounts as their users meet them: registering, logging in, being refused.
+
 use std::num::NonZeroU32;
 
 use chrono::DateTime;

@@ -1,3 +1,5 @@
+//! The HTTP interface from end to end, without a socket.
+
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use chrono::TimeDelta;

@@ -30,6 +30,22 @@ pub enum Close {
 }
 
 impl Close {
+    /// Every reason, for whoever must know them all.
+    pub const ALL: [Self; 12] = [
+        Self::Normal,
+        Self::Drained,
+        Self::ProtocolError,
+        Self::Binary,
+        Self::NotUtf8,
+        Self::TooBig,
+        Self::Token,
+        Self::Disabled,
+        Self::Silent,
+        Self::TooMuch,
+        Self::SlowReader,
+        Self::Internal,
+    ];
+
     /// The code on the wire (RFC 6455, section 7.4; 4000 to 4999 are the application's).
     #[must_use]
     pub fn code(self) -> u16 {
@@ -93,20 +109,7 @@ mod tests {
 
     #[test]
     fn reasons_fit_a_close_frame() {
-        for close in [
-            Close::Normal,
-            Close::Drained,
-            Close::ProtocolError,
-            Close::Binary,
-            Close::NotUtf8,
-            Close::TooBig,
-            Close::Token,
-            Close::Disabled,
-            Close::Silent,
-            Close::TooMuch,
-            Close::SlowReader,
-            Close::Internal,
-        ] {
+        for close in Close::ALL {
             assert!(close.reason().len() <= 123, "{close:?}");
         }
     }

@@ -120,20 +120,7 @@ fn the_document_has_every_frame_with_every_field_and_no_other() {
 
 #[test]
 fn the_document_has_every_close_code_and_no_other() {
-    let all = [
-        Close::Normal,
-        Close::Drained,
-        Close::ProtocolError,
-        Close::Binary,
-        Close::NotUtf8,
-        Close::TooBig,
-        Close::Token,
-        Close::Disabled,
-        Close::Silent,
-        Close::TooMuch,
-        Close::SlowReader,
-        Close::Internal,
-    ];
+    let all = Close::ALL;
     // A new kind of close does not compile before it stands here, and then above.
     for close in all {
         match close {

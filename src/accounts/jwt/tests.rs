@@ -1,3 +1,5 @@
+//! Access tokens: every refusal by its name.
+
 use jsonwebtoken::EncodingKey;
 use serde_json::{Value, json};
 

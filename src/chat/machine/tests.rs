@@ -1,3 +1,5 @@
+//! The connection's state machine: what it does with lost, repeated and refused things.
+
 use std::time::Duration;
 
 use uuid::Uuid;

@@ -1,3 +1,5 @@
+//! Logins in the tables: rotation, reuse, ends.
+
 use super::*;
 use crate::store::account_events::Change;
 use crate::store::testing::{at, store, user};

@@ -1,3 +1,5 @@
+//! Users in the tables: names, pages, changes.
+
 use super::*;
 use crate::store::account_events::Change as Event;
 use crate::store::testing::{at, store, user};
