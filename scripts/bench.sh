@@ -12,7 +12,7 @@ run() {
 }
 run pairs
 run pairs --rate 1000
-run groups --recipients 100
+run groups --recipients 100 --in-flight 64
 run idle
 run storm
 exit "$status"
