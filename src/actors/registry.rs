@@ -243,9 +243,13 @@ impl Handler<Deliver> for Registry {
         for (user, messages) in deliver.0 {
             let (Some(links), Some((head, _))) = (self.users.get(&user), messages.last()) else { continue };
             for link in links {
-                // If the push finds no room, the session reads from the store what it missed.
-                link.flags.raise_head(*head);
-                tell(&link.addr, "session", Push(messages.clone()));
+                if tell(&link.addr, "session", Push(messages.clone())) == Told::Full {
+                    // The session reads from the store what it missed. Only then is the head raised: raised for every
+                    // push, it would send a session that is a push behind to the store for what waits in its mailbox.
+                    link.flags.raise_head(*head);
+                    // If there is no room for this either, what fills the mailbox is handled after the head was raised.
+                    tell(&link.addr, "session", Wake);
+                }
             }
         }
     }

@@ -229,10 +229,9 @@ impl Session {
     }
 
     /// The token that was to be checked is good.
-    pub fn token_renewed(&mut self, expires_at: DateTime<Utc>) -> Option<Effect> {
+    pub fn token_renewed(&mut self, expires_at: DateTime<Utc>) {
         self.who.token_expires_at = self.who.token_expires_at.max(expires_at);
         self.warned = false;
-        None
     }
 
     /// Time has passed.

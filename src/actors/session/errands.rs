@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::{LOW_WATER, PAGE_BYTES, PAGE_MESSAGES, SessionActor, SessionDeps, view};
+use super::{LOW_WATER, PAGE_BYTES, PAGE_MESSAGES, Phase, SessionActor, SessionDeps, view};
 use crate::actors::registry::{Tell, WhoIsOnline};
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::protocol::frames::ServerFrame;
@@ -47,7 +47,9 @@ impl SessionActor {
                     actor.send(ServerFrame::Error { code: "token_of_other_login", detail }.text(), context);
                     return;
                 }
-                actor.with(context, |session, _, _| session.token_renewed(identity.expires_at).into_iter().collect());
+                if let Phase::Open(session) = &mut actor.phase {
+                    session.token_renewed(identity.expires_at);
+                }
                 actor.schedule(context);
             }
             Ok(_) => {
