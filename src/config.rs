@@ -13,12 +13,14 @@ use serde::Deserialize;
 
 use self::accounts::AccountsOptions;
 use self::bus::BusOptions;
+use self::scripts::ScriptsOptions;
 use self::secret::Secret;
 use self::session::SessionOptions;
 use crate::pipeline::stages::Catalogue;
 
 pub mod accounts;
 pub mod bus;
+pub mod scripts;
 pub mod secret;
 pub mod session;
 
@@ -27,7 +29,7 @@ pub const GATEWAY: &str = "gateway";
 /// `PARLOR_` variables that are no settings: of the terminal client, and the name of the settings file itself.
 const OTHER_VARIABLES: [&str; 4] = ["config", "password", "log", "url"];
 /// The keys at the top of the file, as the struct below has them; a test compares.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 18] = [
     "data",
     "listen",
     "internal_listen",
@@ -44,6 +46,8 @@ const KEYS: [&str; 16] = [
     "accounts",
     "session",
     "bus",
+    "scripts",
+    "object_store_url",
 ];
 const LARGEST_MESSAGE: usize = 10 * 1024 * 1024;
 
@@ -84,6 +88,11 @@ pub struct Config {
     pub session: SessionOptions,
     /// `[bus]`.
     pub bus: BusOptions,
+    /// `[scripts]`.
+    pub scripts: ScriptsOptions,
+    /// Where the sources of scripts lie: `gs://BUCKET/PREFIX`, `s3://BUCKET/PREFIX`. Without it: the folder `scripts` in the
+    /// data folder.
+    pub object_store_url: Option<String>,
 }
 
 /// How log lines look.
@@ -116,6 +125,8 @@ impl Default for Config {
             accounts: AccountsOptions::default(),
             session: SessionOptions::default(),
             bus: BusOptions::default(),
+            scripts: ScriptsOptions::default(),
+            object_store_url: None,
         }
     }
 }
@@ -137,6 +148,9 @@ pub enum Error {
     /// A value of the bus is out of bounds.
     #[error("settings: {0}")]
     Bus(#[from] bus::Error),
+    /// A value of the scripts is out of bounds.
+    #[error("settings: {0}")]
+    Scripts(#[from] scripts::Error),
     /// A value is out of bounds.
     #[error("settings: {key}: {detail}")]
     Value {
@@ -216,6 +230,7 @@ impl Config {
             let detail = format!("must be at least {record}, for session.max_message_bytes and session.max_recipients");
             return refuse("bus.max_record_bytes", detail);
         }
+        self.scripts.check()?;
         Ok(self.bus.check()?)
     }
 

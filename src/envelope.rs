@@ -14,6 +14,10 @@ use crate::pipeline::bus::Topic;
 
 /// Stages that an envelope may pass before it is taken for one that goes in circles.
 pub const MAX_HOPS: u32 = 64;
+/// A script's reply, in `madeBy`.
+pub const MADE_BY_SCRIPT: &str = "script";
+/// A standing auto-reply, in `madeBy`.
+pub const MADE_BY_AUTO_REPLY: &str = "auto-reply";
 
 /// The record. The first seven fields are the contract with every stage in every language; the optional ones have
 /// defaults that make an envelope without them work, and what is unknown passes through untouched.
@@ -42,6 +46,10 @@ pub struct Envelope {
     pub hops: u32,
     /// The message that an automatic one answers.
     pub cause_uid: Option<MessageUid>,
+    /// What made an automatic message: [`MADE_BY_SCRIPT`] or [`MADE_BY_AUTO_REPLY`].
+    pub made_by: Option<String>,
+    /// Recipients whose own scripts dropped it: it is kept for them, out of their inboxes. Default: none.
+    pub filtered_ids: Vec<UserId>,
     /// Fields of somebody else's, byte for byte.
     pub other: BTreeMap<String, Box<RawValue>>,
 }
@@ -147,6 +155,12 @@ impl Serialize for Envelope {
         if let Some(uid) = self.cause_uid {
             map.serialize_entry("causeUid", &uid)?;
         }
+        if let Some(maker) = &self.made_by {
+            map.serialize_entry("madeBy", maker)?;
+        }
+        if !self.filtered_ids.is_empty() {
+            map.serialize_entry("filteredIds", &self.filtered_ids)?;
+        }
         for (name, value) in &self.other {
             map.serialize_entry(name, value)?;
         }
@@ -176,6 +190,8 @@ struct Fields {
     sent_at: Option<Option<DateTime<Utc>>>,
     hops: Option<Option<u32>>,
     cause_uid: Option<Option<MessageUid>>,
+    made_by: Option<Option<String>>,
+    filtered_ids: Option<Option<Vec<UserId>>>,
     other: BTreeMap<String, Box<RawValue>>,
 }
 
@@ -217,6 +233,8 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
                 "sentAt" => once(&mut fields.sent_at, "sentAt", &mut map)?,
                 "hops" => once(&mut fields.hops, "hops", &mut map)?,
                 "causeUid" => once(&mut fields.cause_uid, "causeUid", &mut map)?,
+                "madeBy" => once(&mut fields.made_by, "madeBy", &mut map)?,
+                "filteredIds" => once(&mut fields.filtered_ids, "filteredIds", &mut map)?,
                 _ => {
                     let value = map.next_value()?;
                     fields.other.insert(name.into_owned(), value);
@@ -235,6 +253,8 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
             sent_at: fields.sent_at.flatten(),
             hops: fields.hops.flatten().unwrap_or(0),
             cause_uid: fields.cause_uid.flatten(),
+            made_by: fields.made_by.flatten(),
+            filtered_ids: fields.filtered_ids.flatten().unwrap_or_default(),
             other: fields.other,
         })
     }

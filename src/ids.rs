@@ -91,6 +91,12 @@ impl MessageUid {
     pub fn made(self, owner: UserId, index: usize) -> Self {
         Self(derive("made", &format!("{self}:{owner}:{index}")))
     }
+
+    /// The uid of `owner`'s standing auto-reply to `self`.
+    #[must_use]
+    pub fn auto_reply(self, owner: UserId) -> Self {
+        Self(derive("made", &format!("{self}:{owner}:auto-reply")))
+    }
 }
 
 impl SessionId {

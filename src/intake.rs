@@ -163,6 +163,8 @@ impl Intake {
             sent_at: Some(self.clock.now()),
             hops: 0,
             cause_uid: None,
+            made_by: None,
+            filtered_ids: Vec::new(),
             other: std::collections::BTreeMap::new(),
         };
         let Some(first) = self.pipeline.first() else { return Err(Rejection::Stopping) };

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod actors;
+pub mod automation;
 pub mod chat;
 pub mod cli;
 pub mod clock;
@@ -13,4 +14,5 @@ pub mod intake;
 pub mod metrics;
 pub mod pipeline;
 pub mod protocol;
+pub mod script;
 pub mod store;

@@ -2,6 +2,7 @@
 
 pub mod bus;
 pub mod embedded;
+pub mod made;
 pub mod router;
 pub mod stages;
 pub mod tracker;

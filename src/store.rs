@@ -14,6 +14,7 @@ use sqlx::{Connection as _, Row};
 use crate::ids::ConversationId;
 
 pub mod account_events;
+mod automation;
 pub mod conversations;
 pub mod inbox;
 mod rows;

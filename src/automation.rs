@@ -1,0 +1,116 @@
+//! What is switched on for whom: the standing auto-reply and the active scripts, remembered so that a message to
+//! somebody who has none costs no question to the store.
+
+pub mod log;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use quick_cache::sync::Cache;
+
+use crate::ids::UserId;
+use crate::script::call::{Direction, Language, SourceHash};
+use crate::store::{self, Store};
+
+/// Users remembered; most have nothing switched on and take about 60 bytes.
+const REMEMBERED: usize = 200_000;
+
+/// A standing auto-reply that is switched on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AutoReply {
+    /// What is answered.
+    pub text: String,
+    /// How long the same sender is not answered again, in seconds; 0: every message is answered.
+    pub repeat_after_seconds: u32,
+}
+
+/// A version of a script that is active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActiveScript {
+    /// Which version.
+    pub version: u32,
+    /// What it is written in.
+    pub language: Language,
+    /// Which source.
+    pub hash: SourceHash,
+}
+
+/// What one user has switched on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SwitchedOn {
+    /// Answers for them.
+    pub auto_reply: Option<AutoReply>,
+    /// Sees what comes in.
+    pub incoming: Option<ActiveScript>,
+    /// Sees what goes out.
+    pub outgoing: Option<ActiveScript>,
+}
+
+impl SwitchedOn {
+    /// The script of that direction.
+    #[must_use]
+    pub fn script(&self, direction: Direction) -> Option<ActiveScript> {
+        match direction {
+            Direction::Incoming => self.incoming,
+            Direction::Outgoing => self.outgoing,
+        }
+    }
+}
+
+/// The memory. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Automation(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    /// `None`: nothing is switched on.
+    known: Cache<UserId, Option<Arc<SwitchedOn>>>,
+    /// Counts changes: what was read before one is not remembered after it.
+    changes: AtomicU64,
+}
+
+impl Automation {
+    /// An empty memory over these tables.
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        let known = Cache::new(REMEMBERED);
+        Self(Arc::new(Inner { store, known, changes: AtomicU64::new(0) }))
+    }
+
+    /// What is remembered of a user without asking the store: outer `None`, nothing is known.
+    #[must_use]
+    pub fn remembered(&self, user: UserId) -> Option<Option<Arc<SwitchedOn>>> {
+        self.0.known.get(&user)
+    }
+
+    /// What these users have switched on, in their order; `None` for nothing.
+    ///
+    /// # Errors
+    /// [`store::Error`] when the tables cannot be read now.
+    pub async fn of(&self, users: &[UserId]) -> Result<Vec<Option<Arc<SwitchedOn>>>, store::Error> {
+        let unknown: Vec<UserId> = users.iter().copied().filter(|user| self.remembered(*user).is_none()).collect();
+        let mut read = std::collections::HashMap::new();
+        if !unknown.is_empty() {
+            let before = self.0.changes.load(Ordering::Acquire);
+            read = self.0.store.switched_on(&unknown).await?;
+            for user in unknown {
+                let found = read.get(&user).cloned();
+                self.0.known.insert(user, found);
+            }
+            // Whoever changed something meanwhile has taken it out before this put it in.
+            if self.0.changes.load(Ordering::Acquire) != before {
+                users.iter().for_each(|user| drop(self.0.known.remove(user)));
+            }
+        }
+        let of = |user: &UserId| read.get(user).cloned().or_else(|| self.remembered(*user).flatten());
+        Ok(users.iter().map(of).collect())
+    }
+
+    /// Somebody's settings were changed in the tables: they are read again. To be called after the change is committed,
+    /// before it is answered.
+    pub fn changed(&self, user: UserId) {
+        self.0.changes.fetch_add(1, Ordering::AcqRel);
+        self.0.known.remove(&user);
+    }
+}

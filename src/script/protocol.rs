@@ -1,0 +1,165 @@
+//! What goes between the server and a worker: frames of a length (four bytes, little-endian) and a body in postcard.
+//!
+//! Both ends are the same program, so there are no versions. The worker is not believed: a frame over
+//! [`MAX_FRAME_BYTES`], one that cannot be read, or an answer to nothing that was asked, ends it.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::call::{Diagnostic, Direction, Failure, Input, Language, Ran, SourceHash};
+use crate::ids::UserId;
+
+/// The largest frame either way, in bytes.
+pub const MAX_FRAME_BYTES: usize = 32 * 1024 * 1024;
+/// Bytes of the length before each body.
+pub const HEAD_BYTES: usize = 4;
+
+/// The limits of one run, as the worker keeps them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunLimits {
+    /// Heap of one owner's interpreter state, in bytes.
+    pub heap_bytes: u64,
+    /// Processor time of one run, in microseconds.
+    pub cpu_micros: u64,
+    /// Bytes of one body, made or edited.
+    pub message_bytes: u64,
+    /// Replies of one run.
+    pub replies: u32,
+    /// Lines that one run may print, and bytes of all of them.
+    pub print_lines: u32,
+    /// Bytes of all lines.
+    pub print_bytes: u32,
+    /// Bytes of all interpreter states of this worker; the longest unused go first.
+    pub states_bytes: u64,
+}
+
+/// From the server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// First, once.
+    Begin(RunLimits),
+    /// Run a script. Answered by `Ran`, or by `Missing`.
+    Run {
+        /// Answers name it.
+        number: u64,
+        /// Whose script: no interpreter state is ever shared between owners.
+        owner: UserId,
+        /// What it is written in.
+        language: Language,
+        /// Which source.
+        hash: SourceHash,
+        /// The source itself; without it the worker uses what it has, or answers `Missing`.
+        source: Option<String>,
+        /// Which function.
+        direction: Direction,
+        /// The message.
+        input: Input,
+        /// What random numbers begin with: the same for a re-run.
+        seed: u64,
+    },
+    /// Compile a source and see whether it defines the function. Answered by `Checked`.
+    Check {
+        /// Answers name it.
+        number: u64,
+        /// What it is written in.
+        language: Language,
+        /// Which function it must define.
+        direction: Direction,
+        /// The source.
+        source: String,
+    },
+}
+
+/// From the worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromWorker {
+    /// First, once, when it is confined.
+    Hello(Confinement),
+    /// What a run came to.
+    Ran {
+        /// Which.
+        number: u64,
+        /// What.
+        ran: Ran,
+    },
+    /// The source is not here (any more): ask again with it.
+    Missing {
+        /// Which.
+        number: u64,
+    },
+    /// What is to be said about a source; without an error it can be used.
+    Checked {
+        /// Which.
+        number: u64,
+        /// What; or why it could not be found out (a limit).
+        found: Result<Vec<Diagnostic>, Failure>,
+    },
+}
+
+/// What keeps a worker from doing anything but to compute.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confinement {
+    /// System calls are filtered (seccomp): without this a worker counts as unconfined.
+    pub seccomp: bool,
+    /// The Landlock ABI in force; 0: the kernel has none.
+    pub landlock: u32,
+    /// Resource limits are set.
+    pub rlimits: bool,
+    /// It runs as nobody. False when the server is not root: then it runs as the server's own user.
+    pub nobody: bool,
+    /// What could not be done, in words.
+    pub missing: Vec<String>,
+}
+
+impl Confinement {
+    /// Whether scripts may run behind it without somebody having said so by name.
+    #[must_use]
+    pub fn is_enough(&self) -> bool {
+        self.seccomp && self.rlimits
+    }
+}
+
+/// Why a frame cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Longer than a frame may be.
+    #[error("a frame of {0} bytes, at most {MAX_FRAME_BYTES} are allowed")]
+    TooLong(usize),
+    /// The body is none of ours.
+    #[error("a frame that cannot be read: {0}")]
+    Unreadable(#[from] postcard::Error),
+    /// Bytes are left behind the body.
+    #[error("a frame with {0} bytes too many")]
+    TrailingBytes(usize),
+}
+
+/// Appends a frame to `out`.
+///
+/// # Errors
+/// [`Error::TooLong`]; `out` is as before.
+pub fn encode<T: Serialize>(frame: &T, out: &mut Vec<u8>) -> Result<(), Error> {
+    let body = postcard::to_stdvec(frame)?;
+    let length = u32::try_from(body.len()).ok().filter(|length| *length as usize <= MAX_FRAME_BYTES);
+    let length = length.ok_or(Error::TooLong(body.len()))?;
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(&body);
+    Ok(())
+}
+
+/// Takes the first frame off `bytes`: it and how many bytes it took, or `None` when it is not all there yet.
+///
+/// # Errors
+/// [`Error`]: nothing behind it can be trusted to be a frame.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<(T, usize)>, Error> {
+    let Some((head, rest)) = bytes.split_first_chunk::<HEAD_BYTES>() else { return Ok(None) };
+    let length = u32::from_le_bytes(*head) as usize;
+    if length > MAX_FRAME_BYTES {
+        return Err(Error::TooLong(length));
+    }
+    let Some(body) = rest.get(..length) else { return Ok(None) };
+    let (frame, left) = postcard::take_from_bytes(body)?;
+    if !left.is_empty() {
+        return Err(Error::TrailingBytes(left.len()));
+    }
+    Ok(Some((frame, HEAD_BYTES + length)))
+}
