@@ -16,7 +16,7 @@ use self::bus::BusOptions;
 use self::scripts::ScriptsOptions;
 use self::secret::Secret;
 use self::session::SessionOptions;
-use crate::pipeline::stages::Catalogue;
+use crate::pipeline::stages::{AUTO_REPLY, Catalogue, INCOMING, OUTGOING, ROUTER};
 
 pub mod accounts;
 pub mod bus;
@@ -113,8 +113,8 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             internal_listen: SocketAddr::from(([127, 0, 0, 1], 9090)),
             workers: 0,
-            stages: vec!["gateway".to_owned(), "router".to_owned()],
-            pipeline: vec!["router".to_owned()],
+            stages: [GATEWAY, OUTGOING, INCOMING, AUTO_REPLY, ROUTER].map(str::to_owned).into(),
+            pipeline: [OUTGOING, INCOMING, AUTO_REPLY, ROUTER].map(str::to_owned).into(),
             topic_prefix: "parlor".to_owned(),
             in_flight: 4096,
             trusted_proxies: Vec::new(),
@@ -186,7 +186,7 @@ impl Config {
     pub fn check(&self, catalogue: &Catalogue) -> Result<(), Error> {
         let refuse = |key, detail: String| Err(Error::Value { key, detail });
         let session = &self.session;
-        if self.pipeline.last().map(String::as_str) != Some("router") {
+        if self.pipeline.last().map(String::as_str) != Some(ROUTER) {
             return refuse("pipeline", "must end with \"router\", which writes the inboxes".into());
         }
         for (n, name) in self.pipeline.iter().enumerate() {
@@ -323,7 +323,10 @@ mod tests {
         assert!(refused(json!({"pipeline": []})).contains("pipeline"));
         assert!(refused(json!({"pipeline": ["router", "router"]})).contains("twice"));
         assert!(refused(json!({"stages": ["gateway"]})).contains("stages"));
-        assert!(refused(json!({"stages": ["gateway", "router", "tea"]})).contains("tea"));
+        assert!(
+            refused(json!({"stages": ["gateway", "outgoing", "incoming", "auto-reply", "router", "tea"]}))
+                .contains("tea")
+        );
     }
 
     #[test]
@@ -341,7 +344,7 @@ mod tests {
     #[test]
     fn the_bus_must_carry_the_largest_message_to_the_most_recipients() {
         let with = |bytes: usize| json!({"session": {"max_message_bytes": 1000, "max_recipients": 10_000}, "bus": {"max_record_bytes": bytes}});
-        let least = 1000 * 6 + 10_000 * 42 + 8 * 1024;
+        let least = 1000 * 6 + 10_000 * 63 + 8 * 1024;
         assert!(refused(with(least - 1)).contains(&least.to_string()));
         assert!(Config::load(None, with(least)).is_ok());
     }

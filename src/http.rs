@@ -9,6 +9,7 @@ use actix_web::web::{self, ServiceConfig};
 use crate::accounts::Accounts;
 use crate::actors::busy::BusyCount;
 use crate::clock::Clock;
+use crate::script::Scripts;
 use crate::store::Store;
 
 pub mod admin;
@@ -41,6 +42,8 @@ pub struct State {
     pub store: Store,
     /// The time.
     pub clock: Clock,
+    /// What looks after scripts.
+    pub scripts: Scripts,
     /// Whose word about the client's address is taken.
     pub trusted_proxies: TrustedProxies,
 }

@@ -1,5 +1,6 @@
 //! The way of a message: the bus, and the stages as plain functions of an envelope. Nothing here knows an actor.
 
+pub mod auto_reply;
 pub mod bus;
 pub mod embedded;
 pub mod made;

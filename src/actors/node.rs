@@ -19,16 +19,26 @@ use super::router::Router;
 use super::session::SessionDeps;
 use super::stage::{Hops, StageActor};
 use crate::accounts::{Accounts, Keys};
+use crate::automation::Automation;
+use crate::automation::log::AutomationLog;
 use crate::clock::Clock;
 use crate::config::{Config, GATEWAY};
+use crate::envelope::Envelope;
 use crate::http::{State, TrustedProxies};
 use crate::intake::Intake;
+use crate::pipeline::auto_reply::AutoReplyStage;
 use crate::pipeline::bus::{Bus, Topic};
 use crate::pipeline::embedded::{self, EmbeddedBus};
-use crate::pipeline::stages::{Catalogue, Kind};
+use crate::pipeline::made::MadeRoute;
+use crate::pipeline::stages::{Catalogue, INCOMING, Kind, OUTGOING, Outcome, Stage};
 use crate::protocol::close::Close;
+use crate::script::Scripts;
+use crate::script::pool::Workers;
+use crate::script::sources::{self, Sources};
 use crate::store::account_events::Change;
 use crate::store::{self, Store};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 
 /// How often the node looks what other processes did to accounts.
 const POLL: Duration = Duration::from_millis(500);
@@ -78,6 +88,9 @@ pub enum Error {
     /// Accounts cannot be had.
     #[error(transparent)]
     Accounts(#[from] crate::accounts::Error),
+    /// The sources of scripts cannot be had.
+    #[error(transparent)]
+    Sources(#[from] sources::Error),
     /// A proxy's address cannot be read.
     #[error("settings: trusted_proxies: {0}")]
     Proxies(#[from] crate::http::client_address::Error),
@@ -90,6 +103,7 @@ pub struct Node {
     bus: Arc<EmbeddedBus>,
     deps: Arc<SessionDeps>,
     state: State,
+    log: AutomationLog,
     config: Config,
     _lock: File,
 }
@@ -239,6 +253,9 @@ impl Node {
             options: config.session.clone(),
             busy: BusyCount::default(),
         });
+        let automation = Automation::new(store.clone());
+        let log = AutomationLog::start(store.clone(), config.scripts.log_entries);
+        let scripts = start_scripts(&config, automation).await?;
         let handle = NodeHandle(Arc::new(Shared {
             started_at: clock.now(),
             stages: config.stages.clone(),
@@ -249,8 +266,8 @@ impl Node {
             stop: Notify::new(),
             failed: Notify::new(),
         }));
-        let state = State { accounts, store: store.clone(), clock: clock.clone(), trusted_proxies };
-        let node = Self { handle, store, bus, deps, state, config, _lock: lock };
+        let state = State { accounts, store: store.clone(), clock: clock.clone(), scripts, trusted_proxies };
+        let node = Self { handle, store, bus, deps, state, log, config, _lock: lock };
         node.start_stages(catalogue, &clock);
         actix::spawn(watch_accounts(node.handle.clone(), node.store.last_account_event_id().await?));
         actix::spawn(prune(node.store.clone(), clock));
@@ -272,6 +289,9 @@ impl Node {
             ends.push((topic, kind.clone(), jobs));
         }
         let bus: Arc<dyn Bus> = self.bus.clone();
+        let topic = |name: &str| Topic::from(format!("{}.{name}", server.topic_prefix).as_str());
+        let pipeline: Vec<Topic> = server.pipeline.iter().map(|name| topic(name)).collect();
+        let route = MadeRoute::new(&pipeline, &topic(OUTGOING));
         let hops = Arc::new(Hops { bus: bus.clone(), here, elsewhere: HashSet::new() });
         for (topic, kind, jobs) in ends {
             match kind {
@@ -281,6 +301,15 @@ impl Node {
                 }
                 Kind::Each(stage) => {
                     StageActor::new(stage, hops.clone(), jobs).start();
+                }
+                Kind::AutoReply => {
+                    let (automation, log) = (self.state.scripts.automation.clone(), self.log.clone());
+                    let (store, clock, route) = (self.store.clone(), clock.clone(), route.clone());
+                    let stage = AutoReplyStage { automation, log, store, clock, route };
+                    StageActor::new(Arc::new(stage), hops.clone(), jobs).start();
+                }
+                Kind::Scripts(_) => {
+                    StageActor::new(Arc::new(Through), hops.clone(), jobs).start();
                 }
             }
             if let Some(sender) = hops.here.get(&topic) {
@@ -342,6 +371,27 @@ impl Node {
             tracing::warn!("another process holds the tables; what was accepted is on the bus");
         }
     }
+}
+
+/// A stage that does nothing.
+struct Through;
+
+impl Stage for Through {
+    fn apply(&self, envelope: Envelope) -> BoxFuture<'_, Outcome> {
+        std::future::ready(Outcome::pass(envelope)).boxed()
+    }
+}
+
+/// The workers and the sources, where the pipeline has scripts.
+async fn start_scripts(config: &Config, automation: Automation) -> Result<Scripts, Error> {
+    let sources = Sources::open(config.object_store_url.as_deref(), &config.data)?;
+    let wanted = [OUTGOING, INCOMING].iter().any(|name| config.pipeline.iter().any(|stage| stage == name));
+    let workers = if wanted {
+        Workers::start(&config.scripts).await.unwrap_or_else(|failure| Workers::none(&failure.detail))
+    } else {
+        Workers::none("the pipeline has neither `outgoing` nor `incoming`")
+    };
+    Ok(Scripts { sources, workers, automation, options: config.scripts.clone() })
 }
 
 /// One process for each data folder.

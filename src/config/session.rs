@@ -74,10 +74,11 @@ impl SessionOptions {
         self.outgoing_bytes.max(self.max_message_bytes * 4)
     }
 
-    /// The largest record that can become of a message: the body as above, everybody addressed named twice.
+    /// The largest record that can become of a message: the body as above, everybody addressed named three times
+    /// (recipients, participants, those whose scripts dropped it).
     #[must_use]
     pub fn max_record_bytes(&self) -> usize {
-        self.max_message_bytes * 6 + self.max_recipients * 42 + 8 * 1024
+        self.max_message_bytes * 6 + self.max_recipients * 63 + 8 * 1024
     }
 
     /// The largest frame that can hold a message of `max_message_bytes`: JSON may write a byte as six (`\u0000`).

@@ -13,9 +13,14 @@ use tempfile::TempDir;
 use super::{State, TrustedProxies, api};
 use crate::accounts::{Accounts, Keys, Role};
 use crate::actors::busy::BusyCount;
+use crate::automation::Automation;
 use crate::clock::Clock;
 use crate::config::accounts::AccountsOptions;
+use crate::config::scripts::ScriptsOptions;
 use crate::config::secret::Secret;
+use crate::script::Scripts;
+use crate::script::pool::Workers;
+use crate::script::sources::Sources;
 use crate::store::Store;
 
 /// The interface, its clock and its folder.
@@ -40,8 +45,14 @@ impl TestApi {
         let clock = Clock::manual(DateTime::from_timestamp(1_700_000_000, 0).unwrap());
         let keys = Keys::load_or_create(folder.path()).unwrap();
         let accounts = Accounts::new(store.clone(), clock.clone(), keys, &options).unwrap();
+        let scripts = Scripts {
+            sources: Sources::open(None, folder.path()).unwrap(),
+            workers: Workers::none("a test without workers"),
+            automation: Automation::new(store.clone()),
+            options: ScriptsOptions::default(),
+        };
         let trusted_proxies = TrustedProxies::parse(&["10.0.0.0/8"]).unwrap();
-        Self { _folder: folder, state: State { accounts, store, clock, trusted_proxies } }
+        Self { _folder: folder, state: State { accounts, store, clock, scripts, trusted_proxies } }
     }
 
     /// Sends a request.

@@ -6,6 +6,16 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use crate::envelope::Envelope;
+use crate::script::call::Direction;
+
+/// The stage that runs senders' scripts.
+pub const OUTGOING: &str = "outgoing";
+/// The stage that runs recipients' scripts.
+pub const INCOMING: &str = "incoming";
+/// The stage that answers for recipients.
+pub const AUTO_REPLY: &str = "auto-reply";
+/// The stage that writes inboxes: always the last.
+pub const ROUTER: &str = "router";
 
 /// One step that an envelope passes: what should happen next, decided without touching the bus or the socket.
 pub trait Stage: Send + Sync + 'static {
@@ -36,6 +46,10 @@ impl Outcome {
 pub enum Kind {
     /// Writes into inboxes, many messages in one transaction: `actors::router`.
     Router,
+    /// Runs users' scripts: `pipeline::scripted`, on the actors' stage.
+    Scripts(Direction),
+    /// Answers for users: `pipeline::auto_reply`, on the actors' stage.
+    AutoReply,
     /// Decides about one envelope at a time: `actors::stage`.
     Each(Arc<dyn Stage>),
 }
@@ -48,7 +62,11 @@ impl Catalogue {
     /// What Parlor comes with.
     #[must_use]
     pub fn standard() -> Self {
-        Self(BTreeMap::new()).with("router", Kind::Router)
+        Self(BTreeMap::new())
+            .with(OUTGOING, Kind::Scripts(Direction::Outgoing))
+            .with(INCOMING, Kind::Scripts(Direction::Incoming))
+            .with(AUTO_REPLY, Kind::AutoReply)
+            .with(ROUTER, Kind::Router)
     }
 
     /// Adds a stage, or puts another in its place.

@@ -55,6 +55,12 @@ impl Workers {
         Ok(Self { confinement: Arc::default() })
     }
 
+    /// No workers: every run and check comes to `Unavailable`, with these words.
+    #[must_use]
+    pub fn none(_why: &str) -> Self {
+        Self { confinement: Arc::default() }
+    }
+
     /// What keeps the workers confined; what is missing is said in words.
     #[must_use]
     pub fn confinement(&self) -> &Confinement {
