@@ -9,6 +9,8 @@ pub mod outbox;
 pub mod presence;
 pub mod registry;
 pub mod router;
+pub mod runner;
+pub mod runners;
 pub mod session;
 pub mod stage;
 pub mod tell;

@@ -5,5 +5,6 @@ pub mod bus;
 pub mod embedded;
 pub mod made;
 pub mod router;
+pub mod scripted;
 pub mod stages;
 pub mod tracker;
