@@ -16,6 +16,7 @@ use crate::ids::{MessageUid, UserId};
 use crate::protocol::frames::addressed;
 use crate::script::call::{Direction, Input};
 use crate::script::effects::{Effects, Verdict};
+use crate::store;
 
 /// Time before tables that could not be read are asked again.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -68,20 +69,30 @@ impl Stage for Scripted {
 
 impl Scripted {
     async fn run(&self, envelope: Envelope, owners: Vec<UserId>) -> Outcome {
-        let switched_on = loop {
-            match self.automation.of(&owners).await {
-                Ok(on) => break on,
-                Err(error) => {
-                    tracing::warn!(%error, "what is switched on cannot be read; it is tried again");
-                    tokio::time::sleep(PAUSE).await;
-                }
-            }
-        };
-        let wishes = wishes(self.direction, &envelope, &owners, &switched_on);
+        let switched_on = until_read(|| self.automation.of(&owners)).await;
+        let mut wishes = wishes(self.direction, &envelope, &owners, &switched_on);
+        if self.direction == Direction::Incoming && !wishes.is_empty() {
+            let (conversation, message) = (envelope.conversation_id(), envelope.message_uid);
+            let first = until_read(|| self.automation.is_first_contact(conversation, message)).await;
+            wishes.iter_mut().for_each(|wish| wish.input.first_contact = first);
+        }
         let owners: Vec<UserId> = wishes.iter().map(|wish| wish.owner).collect();
         let effects = join_all(wishes.into_iter().map(|wish| self.runs.run(wish))).await;
         let effects = owners.into_iter().zip(effects).collect();
         conclude(envelope, effects, &self.route, &self.clock)
+    }
+}
+
+/// Asks the tables until they answer: a message must not pass a script by because a disk is slow.
+async fn until_read<T, F: Future<Output = Result<T, store::Error>>>(ask: impl Fn() -> F) -> T {
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(error) => {
+                tracing::warn!(%error, "what is switched on cannot be read; it is tried again");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
     }
 }
 
@@ -121,6 +132,7 @@ fn wishes(
             recipient_ids: addressed(&envelope.participants(), envelope.sender_id),
             from_auto_reply: envelope.from_auto_reply,
             conversation_id: envelope.conversation_id(),
+            first_contact: false,
             sent_at: envelope.sent_at.map_or(0, |at| at.timestamp_millis()),
         },
     };
