@@ -160,7 +160,7 @@ impl Workers {
         let mut seats = Vec::new();
         let mut seat = |lane: Lane, first: Option<oneshot::Sender<_>>| {
             let (sender, orders) = mpsc::channel(WAITING);
-            let seat = Seat { common: common.clone(), lane, orders, stop: stopped.clone(), first };
+            let seat = Seat { common: common.clone(), lane, orders, stop: stopped.clone(), first, process: None };
             seats.push(tokio::spawn(seat.run()));
             sender
         };

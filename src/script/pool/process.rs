@@ -20,33 +20,35 @@ const LOGGED_BYTES: u64 = 16 * 1024;
 /// Bytes read at once.
 pub(super) const READ_BYTES: usize = 64 * 1024;
 
-/// A worker that has said hello.
+/// One worker.
 pub(super) struct Process {
     child: Child,
     /// Our end.
     pub(super) socket: UnixStream,
-    /// What it may do.
-    pub(super) confinement: Confinement,
-    /// What came behind its hello.
+    /// What was read of it and is not used yet.
     pub(super) read: Vec<u8>,
 }
 
 impl Process {
-    /// Starts one and waits until it is confined. The thread that this is polled on must live as long as the server:
-    /// the kernel takes its end for the parent's death.
+    /// Starts one. The thread that does it must live as long as the server: the kernel takes its end for the parent's
+    /// death.
     ///
     /// # Errors
     /// In words; nothing of it is left.
-    pub(super) async fn start(setup: &Setup, bounds: &Bounds) -> Result<Self, String> {
-        let (mut child, socket) = spawn(setup).map_err(|error| format!("a worker cannot be started: {error}"))?;
-        let mut read = Vec::new();
-        let hello = match timeout(setup.hello_limit, hear_hello(&socket, &mut read, bounds)).await {
-            Ok(Ok(confinement)) => return Ok(Self { child, socket, confinement, read }),
-            Ok(Err(words)) => words,
-            Err(_) => format!("it did not say hello within {} ms", setup.hello_limit.as_millis()),
-        };
-        let status = end(&mut child).await;
-        Err(format!("a worker does not start: {hello}{status}"))
+    pub(super) fn spawn(setup: &Setup) -> Result<Self, String> {
+        let (child, socket) = spawn(setup).map_err(|error| format!("a worker cannot be started: {error}"))?;
+        Ok(Self { child, socket, read: Vec::new() })
+    }
+
+    /// Waits until it is confined.
+    ///
+    /// # Errors
+    /// In words: it is to be ended.
+    pub(super) async fn hello(&mut self, setup: &Setup, bounds: &Bounds) -> Result<Confinement, String> {
+        match timeout(setup.hello_limit, hear_hello(&self.socket, &mut self.read, bounds)).await {
+            Ok(heard) => heard,
+            Err(_) => Err(format!("it did not say hello within {} ms", setup.hello_limit.as_millis())),
+        }
     }
 
     /// For the log.
@@ -55,8 +57,13 @@ impl Process {
     }
 
     /// Kills it, if it lives, and waits until nothing is left of it. Says how it ended when that was its own doing.
-    pub(super) async fn end(mut self) -> String {
-        end(&mut self.child).await
+    pub(super) async fn end(&mut self) -> String {
+        // By the handle: a number could be somebody else's by now. One that has ended already cannot be killed.
+        let _ = self.child.start_kill();
+        match self.child.wait().await {
+            Ok(status) => told(status),
+            Err(error) => format!(" (not reaped: {error})"),
+        }
     }
 }
 
@@ -103,15 +110,6 @@ async fn hear_hello(socket: &UnixStream, read: &mut Vec<u8>, bounds: &Bounds) ->
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error.to_string()),
         }
-    }
-}
-
-async fn end(child: &mut Child) -> String {
-    // By the handle: a number could be somebody else's by now. One that has ended already cannot be killed.
-    let _ = child.start_kill();
-    match child.wait().await {
-        Ok(status) => told(status),
-        Err(error) => format!(" (not reaped: {error})"),
     }
 }
 

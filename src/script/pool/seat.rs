@@ -58,6 +58,8 @@ pub(super) struct Seat {
     pub(super) stop: watch::Receiver<bool>,
     /// Told once what came of the first start.
     pub(super) first: Option<oneshot::Sender<Result<Confinement, String>>>,
+    /// Who sits there.
+    pub(super) process: Option<Process>,
 }
 
 impl Seat {
@@ -66,14 +68,15 @@ impl Seat {
         let mut stop = self.stop.clone();
         tokio::select! {
             biased;
-            // A worker that is being started goes with the future: its handle kills it.
-            () = self.keep() => {}
             _ = stop.wait_for(|stop| *stop) => {}
+            () = self.keep() => {}
         }
+        self.end().await;
     }
 
     async fn keep(&mut self) {
         let mut backoff = BackOff::new(self.common.setup.longest_wait);
+        let mut told = String::new();
         loop {
             // Nobody needs one that is not always there, before there is something for it.
             let mut pending = None;
@@ -83,40 +86,50 @@ impl Seat {
                     return;
                 }
             }
-            match self.start().await {
-                Ok(process) => {
-                    let Some(wait) = self.serve(process, pending, &mut backoff).await else { return };
-                    sleep(wait).await;
-                }
-                Err(words) => {
-                    metrics::script_worker_death("start");
-                    let wait = backoff.died(Duration::ZERO, false);
-                    tracing::warn!(lane = self.lane.name(), retry_ms = wait.as_millis(), "no worker: {words}");
-                    if let Some(order) = pending {
-                        order.fail(Failure::new(FailureKind::Unavailable, words.as_str()));
-                    }
-                    self.refuse(&words, wait).await;
-                }
+            let Err(words) = self.start().await else {
+                told.clear();
+                let Some(wait) = self.serve(pending, &mut backoff).await else { return };
+                sleep(wait).await;
+                continue;
+            };
+            self.end().await;
+            metrics::script_worker_death("start");
+            if words != told {
+                tracing::warn!(lane = self.lane.name(), "no worker, more are tried: {words}");
+                told.clone_from(&words);
             }
+            if let Some(order) = pending {
+                order.fail(Failure::new(FailureKind::Unavailable, words.as_str()));
+            }
+            self.refuse(&words, backoff.died(Duration::ZERO, false)).await;
         }
     }
 
     /// Starts a worker that may run scripts.
-    async fn start(&mut self) -> Result<Process, String> {
+    async fn start(&mut self) -> Result<(), String> {
         metrics::script_worker_start(self.lane.name());
-        let started = Process::start(&self.common.setup, &self.common.bounds).await;
+        let said = match Process::spawn(&self.common.setup) {
+            Ok(process) => {
+                self.common.alive(self.lane, 1);
+                self.process.insert(process).hello(&self.common.setup, &self.common.bounds).await
+            }
+            Err(words) => Err(words),
+        };
         if let Some(first) = self.first.take() {
             // Whoever wanted to know may have gone.
-            let _ = first.send(started.as_ref().map(|process| process.confinement.clone()).map_err(Clone::clone));
+            let _ = first.send(said.clone());
         }
-        let process = started?;
-        if process.confinement.is_enough() || self.common.run_unconfined {
-            tracing::debug!(lane = self.lane.name(), pid = process.pid(), "a worker was started");
-            return Ok(process);
-        }
-        let words = unconfined(&process.confinement);
-        process.end().await;
-        Err(words)
+        let confinement = said.map_err(|words| format!("no script worker can be started: {words}"))?;
+        if confinement.is_enough() || self.common.run_unconfined { Ok(()) } else { Err(unconfined(&confinement)) }
+    }
+
+    /// Nobody sits there any more, and nothing is left of who did.
+    async fn end(&mut self) -> String {
+        let Some(process) = &mut self.process else { return String::new() };
+        let status = process.end().await;
+        self.process = None;
+        self.common.alive(self.lane, -1);
+        status
     }
 
     /// While there is no worker, nobody waits for one.
@@ -136,104 +149,96 @@ impl Seat {
 
     /// Has the worker do what there is, until one of them ends. `None`: nobody can ask for anything any more;
     /// else how long to wait before the next one.
-    async fn serve(&mut self, process: Process, pending: Option<Order>, backoff: &mut BackOff) -> Option<Duration> {
-        self.common.alive(self.lane, 1);
-        let started = Instant::now();
-        let (pid, read) = (process.pid(), process.read.clone());
-        let mut flights = Flights::new(self.lane, self.common.bounds, read);
-        let end = self.drive(&process.socket, &mut flights, pending).await;
+    async fn serve(&mut self, pending: Option<Order>, backoff: &mut BackOff) -> Option<Duration> {
+        let process = self.process.as_mut()?;
+        let (pid, started) = (process.pid(), Instant::now());
+        tracing::debug!(lane = self.lane.name(), pid, "a worker was started");
+        let mut flights = Flights::new(self.lane, self.common.bounds, std::mem::take(&mut process.read));
+        let end = drive(&self.common, self.lane, &mut self.orders, &process.socket, &mut flights, pending).await;
         let answered = flights.answered();
-        let suspects = flights.suspects();
+        let mut suspects = flights.suspects();
         let in_flight = suspects.len();
-        let mut held = None;
-        if self.lane == Lane::Alone {
-            held = Some(suspects)
-        } else {
-            suspect(suspects)
+        if self.lane != Lane::Alone {
+            suspect(std::mem::take(&mut suspects));
         }
-        let status = process.end().await;
-        self.common.alive(self.lane, -1);
+        let status = self.end().await;
         let Some(reason) = end.reason() else {
             return matches!(end, End::Idle).then_some(Duration::ZERO);
         };
         metrics::script_worker_death(reason);
-        let words = self.words(&end, &status);
-        let wait = backoff.died(started.elapsed(), answered);
-        tracing::warn!(lane = self.lane.name(), pid, in_flight, retry_ms = wait.as_millis(), "{words}");
-        for order in held.into_iter().flatten() {
-            order.fail(Failure::new(FailureKind::WorkerKilled, words.as_str()));
-        }
-        Some(wait)
-    }
-
-    fn words(&self, end: &End, status: &str) -> String {
-        match end {
+        let words = match &end {
             End::Hung => format!("the worker gave no answer for {} ms and was killed", self.common.wall.as_millis()),
             End::Broke(breach) => format!("the worker broke the protocol and was killed: {breach}"),
             End::Ended | End::Idle | End::Stopped => format!("the worker ended{status}"),
-        }
+        };
+        let wait = backoff.died(started.elapsed(), answered);
+        tracing::warn!(lane = self.lane.name(), pid, in_flight, retry_ms = wait.as_millis(), "{words}");
+        // It was alone: there is no doubt.
+        suspects.into_iter().for_each(|order| order.fail(Failure::new(FailureKind::WorkerKilled, words.as_str())));
+        Some(wait)
     }
+}
 
-    async fn drive(&mut self, socket: &UnixStream, flights: &mut Flights, pending: Option<Order>) -> End {
-        if let Err(error) = flights.begin(&ToWorker::Begin(self.common.limits)) {
-            return End::Broke(error.to_string());
+/// Moves orders and answers until there is a reason to give the worker up.
+async fn drive(
+    common: &Common,
+    lane: Lane,
+    orders: &mut mpsc::Receiver<Order>,
+    socket: &UnixStream,
+    flights: &mut Flights,
+    pending: Option<Order>,
+) -> End {
+    if let Err(error) = flights.begin(&ToWorker::Begin(common.limits)) {
+        return End::Broke(error.to_string());
+    }
+    pending.into_iter().for_each(|order| flights.ask(order));
+    let mut timer = std::pin::pin!(sleep_until(Instant::now()));
+    loop {
+        while has_room(flights, lane)
+            && let Ok(order) = orders.try_recv()
+        {
+            flights.ask(order);
         }
-        pending.into_iter().for_each(|order| flights.ask(order));
-        let (depth, mut idle_since) = (self.lane.depth(), Instant::now());
-        let mut timer = std::pin::pin!(sleep_until(idle_since));
-        loop {
-            while has_room(flights, depth)
-                && let Ok(order) = self.orders.try_recv()
-            {
-                flights.ask(order);
-            }
-            if let Err(end) = write(socket, flights) {
-                return end;
-            }
-            let idle = flights.is_empty();
-            let due = if idle { idle_since + self.common.setup.idle_limit } else { flights.deadline(self.common.wall) };
-            ring_at(timer.as_mut(), due);
-            let interest =
-                if flights.out.is_empty() { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };
-            tokio::select! {
-                biased;
-                ready = socket.ready(interest) => {
-                    if ready.is_err() {
-                        return End::Ended;
-                    }
-                    if let Err(end) = read(socket, flights) {
-                        return end;
-                    }
-                    if !idle && flights.is_empty() {
-                        idle_since = Instant::now();
-                    }
+        if let Err(end) = write(socket, flights) {
+            return end;
+        }
+        let idle = flights.is_empty();
+        let limit = if idle { common.setup.idle_limit } else { common.wall };
+        let due = flights.deadline(limit);
+        ring_at(timer.as_mut(), due);
+        let both = Interest::READABLE | Interest::WRITABLE;
+        tokio::select! {
+            biased;
+            ready = socket.ready(if flights.out.is_empty() { Interest::READABLE } else { both }) => {
+                if ready.is_err() {
+                    return End::Ended;
                 }
-                order = self.orders.recv(), if has_room(flights, depth) => match order {
-                    Some(order) => flights.ask(order),
-                    None => return End::Stopped,
-                },
-                () = timer.as_mut(), if !idle || self.lane == Lane::Alone => {
-                    // The timer may be an older one; and when this process itself stood still, the answer is here.
-                    if Instant::now() < due {
-                        timer.as_mut().reset(due);
-                    } else if idle {
-                        return End::Idle;
-                    } else {
-                        match read(socket, flights) {
-                            Ok(0) => return End::Hung,
-                            Ok(_) if flights.deadline(self.common.wall) <= Instant::now() => return End::Hung,
-                            Ok(_) => {}
-                            Err(end) => return end,
-                        }
-                    }
+                if let Err(end) = read(socket, flights) {
+                    return end;
+                }
+            }
+            order = orders.recv(), if has_room(flights, lane) => match order {
+                Some(order) => flights.ask(order),
+                None => return End::Stopped,
+            },
+            () = timer.as_mut(), if !idle || lane == Lane::Alone => {
+                // It may be an older one. And when this process itself stood still, the answer is here already.
+                if Instant::now() < due {
+                    timer.as_mut().reset(due);
+                } else if idle {
+                    return End::Idle;
+                } else if let Err(end) = read(socket, flights) {
+                    return end;
+                } else if flights.deadline(limit) <= Instant::now() {
+                    return End::Hung;
                 }
             }
         }
     }
 }
 
-fn has_room(flights: &Flights, depth: usize) -> bool {
-    flights.len() < depth && flights.out.len() < OUT_BYTES
+fn has_room(flights: &Flights, lane: Lane) -> bool {
+    flights.len() < lane.depth() && flights.out.len() < OUT_BYTES
 }
 
 /// A timer that rings too early is set again when it does; one that would ring too late, now.
