@@ -395,7 +395,9 @@ async fn start_scripts(config: &Config, automation: Automation) -> Result<Script
     let sources = Sources::open(config.object_store_url.as_deref(), &config.data)?;
     let wanted = [OUTGOING, INCOMING].iter().any(|name| config.pipeline.iter().any(|stage| stage == name));
     let workers = if wanted {
-        Workers::start(&config.scripts).await.unwrap_or_else(|failure| Workers::none(&failure.detail))
+        Workers::start(&config.scripts, config.scripts.run_limits(config.session.max_message_bytes))
+            .await
+            .unwrap_or_else(|failure| Workers::none(&failure.detail))
     } else {
         Workers::none("the pipeline has neither `outgoing` nor `incoming`")
     };
