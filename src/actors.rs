@@ -7,6 +7,7 @@ pub mod node;
 
 pub mod outbox;
 pub mod presence;
+pub mod prune;
 pub mod registry;
 pub mod router;
 pub mod session;

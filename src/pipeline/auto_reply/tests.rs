@@ -1,0 +1,1 @@
+//! Decisions by table, and the stage over real tables.
