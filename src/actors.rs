@@ -2,6 +2,7 @@
 //! order: purpose, messages, the struct, its handlers, its helpers, its tests.
 
 pub mod busy;
+pub mod control;
 pub mod feeder;
 pub mod node;
 

@@ -16,6 +16,7 @@ use crate::ids::ConversationId;
 pub mod account_events;
 pub mod auto_reply;
 mod automation;
+pub mod control;
 pub mod conversations;
 pub mod filtered;
 pub mod inbox;

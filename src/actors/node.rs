@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, Semaphore, mpsc};
 
 use super::busy::BusyCount;
+use super::control::Listener;
 use super::feeder::{self, Job};
 use super::presence::{Presence, Registered};
 use super::prune::prune;
@@ -266,6 +267,14 @@ impl Node {
         let state = State { accounts, store: store.clone(), clock: clock.clone(), scripts, trusted_proxies };
         let node = Self { handle, store, bus, deps, state, log, config, _lock: lock };
         node.start_stages(catalogue, &clock);
+        let listener = Listener {
+            bus: node.bus.clone(),
+            store: node.store.clone(),
+            automation: node.state.scripts.automation.clone(),
+            clock: clock.clone(),
+            max_message_bytes: node.config.session.max_message_bytes,
+        };
+        listener.start(&node.config.topic_prefix);
         actix::spawn(watch_accounts(node.handle.clone(), node.store.last_account_event_id().await?));
         actix::spawn(prune(node.store.clone(), clock));
         Ok(node)
@@ -314,6 +323,12 @@ impl Node {
                 actix::spawn(keep_feeding(self.handle.clone(), bus.clone(), topic, window.clone(), sender.clone()));
             }
         }
+    }
+
+    /// The bus, for whoever publishes what no user sends.
+    #[must_use]
+    pub fn bus(&self) -> Arc<dyn Bus> {
+        self.bus.clone()
     }
 
     /// What the HTTP side needs.
