@@ -177,3 +177,56 @@ pub(super) async fn remember_answers(tx: &mut SqliteConnection, batch: &[Placeme
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::store;
+    use super::*;
+    use crate::ids::ConversationId;
+
+    fn answered(to: i64, owner: i64, seconds: i64) -> Placement {
+        let participants = vec![UserId(to), UserId(owner)];
+        Placement {
+            message_uid: MessageUid::fresh(),
+            conversation_id: ConversationId::of(participants.clone()),
+            participants: participants.clone(),
+            sender_id: UserId(to),
+            owners: participants,
+            filtered: Vec::new(),
+            answered: vec![Answered { user_id: UserId(owner), text_hash: TextHash::of("away") }],
+            message_body: String::new(),
+            from_auto_reply: false,
+            sent_at: time(seconds * 1000),
+        }
+    }
+
+    async fn remembered(store: &Store, owner: i64) -> Vec<i64> {
+        let all = sqlx::query_scalar("SELECT at / 1000 FROM auto_replies_sent WHERE user_id = $1 ORDER BY at");
+        all.bind(owner).fetch_all(&store.reader).await.unwrap()
+    }
+
+    #[actix::test]
+    async fn settings_are_kept_and_the_defaults_stand_in_before() {
+        let (_folder, store) = store().await;
+        assert_eq!(store.auto_reply(UserId(1)).await.unwrap(), AutoReplySettings::default());
+        for (enabled, text, on) in [(true, "away", true), (false, "away", false), (true, "", false)] {
+            let settings = AutoReplySettings { enabled, text: text.to_owned(), repeat_after_seconds: 7 };
+            store.set_auto_reply(UserId(1), &settings, time(0)).await.unwrap();
+            assert_eq!(store.auto_reply(UserId(1)).await.unwrap(), settings);
+            assert_eq!(store.switched_on(&[UserId(1)]).await.unwrap().len(), usize::from(on));
+        }
+    }
+
+    #[actix::test]
+    async fn what_is_remembered_is_bounded_by_age_and_for_each_owner() {
+        let (_folder, store) = store().await;
+        let batch: Vec<Placement> = (1..=9).map(|n| answered(100 + n, 1, n)).chain([answered(200, 2, 5)]).collect();
+        store.deliver(&batch).await.unwrap();
+        // Older than 3 go, two at once; then the oldest of the one who has more than 5.
+        assert_eq!(store.prune_answers(time(3_000), 100, 2).await.unwrap(), 2);
+        assert_eq!(remembered(&store, 1).await, [3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(store.prune_answers(time(3_000), 5, 10).await.unwrap(), 2);
+        assert_eq!(store.prune_answers(time(3_000), 5, 10).await.unwrap(), 0);
+        assert_eq!((remembered(&store, 1).await, remembered(&store, 2).await), (vec![5, 6, 7, 8, 9], vec![5]));
+    }
+}
