@@ -122,7 +122,8 @@ pub fn decide(question: &Question<'_>) -> Decision {
     match last {
         // It comes again, after a crash or because its sender was not sure: so does the answer, under the same uid.
         Some(last) if last.cause_uid == message_uid => Decision::Answer,
-        Some(last) if sent_at - last.at < TimeDelta::seconds(auto_reply.repeat_after_seconds.into()) => {
+        // Forwards and backwards: after a crash the one answered last may be behind this one, which was answered too.
+        Some(last) if (sent_at - last.at).abs() < TimeDelta::seconds(auto_reply.repeat_after_seconds.into()) => {
             Decision::NotAnswered(Reason::AnsweredBefore(sent_at - last.at))
         }
         _ => Decision::Answer,

@@ -38,6 +38,9 @@ fn a_sender_is_answered_once_within_the_window_and_again_at_its_end() {
         (3600, ("this", 9_000), Decision::Answer),
         // It was sent before one that was answered.
         (3600, ("other", 10_001), before(-1)),
+        (3600, ("other", 13_599), before(-3_599)),
+        (3600, ("other", 13_600), Decision::Answer),
+        (0, ("other", 10_001), Decision::Answer),
     ] {
         let auto_reply = AutoReply { text: "away".to_owned(), repeat_after_seconds: window };
         let sent = Sent { cause_uid: uid(last.0), at: at(last.1) };
@@ -213,9 +216,14 @@ async fn an_answer_is_remembered_from_the_decision_on_and_across_a_restart_once_
     home.restart();
     assert_eq!(home.answers(message("3", &[BOB], 3_600)).await.len(), 1);
 
+    // All three come again, as after a crash before any answer was safe: the same come of it.
+    home.restart();
+    for (name, seconds, answers) in [("1", 0, 1), ("2", 3_599, 0), ("3", 3_600, 1)] {
+        assert_eq!(home.answers(message(name, &[BOB], seconds)).await.len(), answers);
+    }
     // Older ones that come again change nothing about what is remembered.
     home.restart();
-    assert_eq!(home.answers(message("1", &[BOB], 0)).await.len(), 0);
+    home.answers(message("1", &[BOB], 0)).await;
     home.restart();
     assert_eq!(home.answers(message("4", &[BOB], 7_199)).await.len(), 0);
 }
