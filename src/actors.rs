@@ -11,6 +11,8 @@ pub mod presence;
 pub mod prune;
 pub mod registry;
 pub mod router;
+pub mod runner;
+pub mod runners;
 pub mod session;
 pub mod stage;
 pub mod tell;

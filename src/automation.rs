@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use quick_cache::sync::Cache;
 
-use crate::ids::UserId;
+use crate::ids::{ConversationId, MessageUid, UserId};
 use crate::script::call::{Direction, Language, SourceHash};
 use crate::store::{self, Store};
 
@@ -66,6 +66,9 @@ struct Inner {
     store: Store,
     /// `None`: nothing is switched on.
     known: Cache<UserId, Option<Arc<SwitchedOn>>>,
+    /// Conversations that somebody has written in, and by which message as far as that is known here: the same message
+    /// again is the first one again.
+    begun: Cache<ConversationId, Option<MessageUid>>,
     /// Counts changes: what was read before one is not remembered after it.
     changes: AtomicU64,
 }
@@ -75,7 +78,8 @@ impl Automation {
     #[must_use]
     pub fn new(store: Store) -> Self {
         let known = Cache::new(REMEMBERED);
-        Self(Arc::new(Inner { store, known, changes: AtomicU64::new(0) }))
+        let begun = Cache::new(REMEMBERED);
+        Self(Arc::new(Inner { store, known, begun, changes: AtomicU64::new(0) }))
     }
 
     /// What is remembered of a user without asking the store: outer `None`, nothing is known.
@@ -108,6 +112,20 @@ impl Automation {
         // Not what is remembered now: who was known may have been forgotten while the others were read.
         let of = |(user, known): (&UserId, Option<_>)| known.unwrap_or_else(|| read.get(user).cloned());
         Ok(users.iter().zip(known).map(of).collect())
+    }
+
+    /// Whether `message` is the first of its conversation. Asked again for the same message, it says the same as long as
+    /// this is remembered: a second message does not count as the first although that one is still on its way.
+    ///
+    /// # Errors
+    /// [`store::Error`] when the tables cannot be read now.
+    pub async fn is_first_contact(&self, of: ConversationId, message: MessageUid) -> Result<bool, store::Error> {
+        if let Some(first) = self.0.begun.get(&of) {
+            return Ok(first == Some(message));
+        }
+        let first = if self.0.store.has_conversation(of).await? { None } else { Some(message) };
+        self.0.begun.insert(of, first);
+        Ok(first.is_some())
     }
 
     /// Somebody's settings were changed in the tables: they are read again. To be called after the change is committed,

@@ -69,7 +69,7 @@ declare! {
         /// Transactions of the router that failed and are tried again.
         ;
     counter dead_letter(reason) "parlor_dead_letters_total"
-        /// Records put aside, by reason: unreadable, wrong_topic, too_many_hops, crashes, impossible.
+        /// Records put aside, by reason: unreadable, wrong_topic, too_many_hops, no_destination, too_large, crashes, impossible.
         ;
     counter abandoned(stage) "parlor_stage_abandoned_total"
         /// Records whose stage ended without finishing them; they are done again.
@@ -79,6 +79,24 @@ declare! {
         ;
     counter mailbox_overflow(actor) "parlor_mailbox_overflow_total"
         /// Messages that found an actor's mailbox full.
+        ;
+    counter script_run(direction, verdict) "parlor_script_runs_total"
+        /// Runs of users' scripts, by what they came to: forward, drop, edited, failed.
+        ;
+    counter script_failed(direction, kind) "parlor_script_failures_total"
+        /// Runs that came to nothing, by kind: compile, error, cpu_limit, heap_limit, bad_result, worker_killed, overloaded, unavailable.
+        ;
+    counts script_replies() "parlor_script_replies_total"
+        /// Messages that scripts made.
+        ;
+    seconds script_wait() "parlor_script_wait_seconds"
+        /// Time that a message waited for its script's runner, behind others of the same user, in seconds.
+        ;
+    counter script_switched_off(reason) "parlor_scripts_switched_off_total"
+        /// Scripts that the server switched off: over_budget, failing, kills_workers.
+        ;
+    gauge runners() "parlor_script_runners"
+        /// Users whose scripts' runner is awake on this node.
         ;
     gauge sessions() "parlor_sessions"
         /// Live websockets on this node.

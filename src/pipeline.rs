@@ -6,5 +6,6 @@ pub mod control;
 pub mod embedded;
 pub mod made;
 pub mod router;
+pub mod scripted;
 pub mod stages;
 pub mod tracker;

@@ -8,6 +8,8 @@ pub mod effects;
 pub mod pool;
 pub mod protocol;
 pub mod sources;
+pub mod standing;
+pub mod stats;
 
 use crate::automation::Automation;
 use crate::config::scripts::ScriptsOptions;
@@ -21,6 +23,8 @@ pub struct Scripts {
     pub workers: pool::Workers,
     /// What is switched on for whom; to be told of every change.
     pub automation: Automation,
+    /// What they have done since the node started.
+    pub stats: stats::Stats,
     /// The limits.
     pub options: ScriptsOptions,
 }

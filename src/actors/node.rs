@@ -18,6 +18,8 @@ use super::presence::{Presence, Registered};
 use super::prune::prune;
 use super::registry::{Count, End, Registry, SpreadReconnect};
 use super::router::Router;
+use super::runner::{self, RunnerDeps};
+use super::runners::{ByRunners, Runners};
 use super::session::SessionDeps;
 use super::stage::{Hops, StageActor};
 use crate::accounts::{Accounts, Keys};
@@ -25,22 +27,21 @@ use crate::automation::Automation;
 use crate::automation::log::AutomationLog;
 use crate::clock::Clock;
 use crate::config::{Config, GATEWAY};
-use crate::envelope::Envelope;
 use crate::http::{State, TrustedProxies};
 use crate::intake::Intake;
 use crate::pipeline::auto_reply::AutoReplyStage;
 use crate::pipeline::bus::{Bus, Topic};
 use crate::pipeline::embedded::{self, EmbeddedBus};
 use crate::pipeline::made::MadeRoute;
-use crate::pipeline::stages::{Catalogue, INCOMING, Kind, OUTGOING, Outcome, Stage};
+use crate::pipeline::scripted::{RunScripts, Scripted};
+use crate::pipeline::stages::{Catalogue, INCOMING, Kind, OUTGOING};
 use crate::protocol::close::Close;
 use crate::script::Scripts;
 use crate::script::pool::Workers;
 use crate::script::sources::{self, Sources};
+use crate::script::stats::Stats;
 use crate::store::account_events::Change;
 use crate::store::{self, Store};
-use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 
 /// How often the node looks what other processes did to accounts.
 const POLL: Duration = Duration::from_millis(500);
@@ -102,6 +103,7 @@ pub struct Node {
     deps: Arc<SessionDeps>,
     state: State,
     log: AutomationLog,
+    runs: Arc<dyn RunScripts>,
     config: Config,
     _lock: File,
 }
@@ -254,6 +256,18 @@ impl Node {
         let automation = Automation::new(store.clone());
         let log = AutomationLog::start(store.clone(), config.scripts.log_entries);
         let scripts = start_scripts(&config, automation).await?;
+        let runs = Arc::new(ByRunners(
+            Runners::new(Arc::new(RunnerDeps {
+                limits: config.scripts.effect_limits(config.session.max_message_bytes),
+                sources: runner::memory(),
+                scripts: scripts.clone(),
+                log: log.clone(),
+                store: store.clone(),
+                registry: registry.clone(),
+                clock: clock.clone(),
+            }))
+            .start(),
+        ));
         let handle = NodeHandle(Arc::new(Shared {
             started_at: clock.now(),
             stages: config.stages.clone(),
@@ -265,7 +279,7 @@ impl Node {
             failed: Notify::new(),
         }));
         let state = State { accounts, store: store.clone(), clock: clock.clone(), scripts, trusted_proxies };
-        let node = Self { handle, store, bus, deps, state, log, config, _lock: lock };
+        let node = Self { handle, store, bus, deps, state, log, runs, config, _lock: lock };
         node.start_stages(catalogue, &clock);
         let listener = Listener {
             bus: node.bus.clone(),
@@ -303,7 +317,7 @@ impl Node {
             match kind {
                 Kind::Router => {
                     let (store, registry) = (self.store.clone(), self.handle.0.registry.clone());
-                    Router::new(store, registry, clock.clone(), jobs).start();
+                    Router::new(store, registry, clock.clone(), hops.clone(), jobs).start();
                 }
                 Kind::Each(stage) => {
                     StageActor::new(stage, hops.clone(), jobs).start();
@@ -315,8 +329,11 @@ impl Node {
                     let stage = AutoReplyStage::new(automation, log, store, clock, route, max_bytes);
                     StageActor::new(Arc::new(stage), hops.clone(), jobs).start();
                 }
-                Kind::Scripts(_) => {
-                    StageActor::new(Arc::new(Through), hops.clone(), jobs).start();
+                Kind::Scripts(direction) => {
+                    let (automation, runs) = (self.state.scripts.automation.clone(), self.runs.clone());
+                    let (clock, route) = (clock.clone(), route.clone());
+                    let stage = Scripted { direction, automation, runs, route, clock };
+                    StageActor::new(Arc::new(stage), hops.clone(), jobs).start();
                 }
             }
             if let Some(sender) = hops.here.get(&topic) {
@@ -386,15 +403,6 @@ impl Node {
     }
 }
 
-/// A stage that does nothing.
-struct Through;
-
-impl Stage for Through {
-    fn apply(&self, envelope: Envelope) -> BoxFuture<'_, Outcome> {
-        std::future::ready(Outcome::pass(envelope)).boxed()
-    }
-}
-
 /// The workers and the sources, where the pipeline has scripts.
 async fn start_scripts(config: &Config, automation: Automation) -> Result<Scripts, Error> {
     let sources = Sources::open(config.object_store_url.as_deref(), &config.data)?;
@@ -404,7 +412,7 @@ async fn start_scripts(config: &Config, automation: Automation) -> Result<Script
     } else {
         Workers::none("the pipeline has neither `outgoing` nor `incoming`")
     };
-    Ok(Scripts { sources, workers, automation, options: config.scripts.clone() })
+    Ok(Scripts { sources, workers, automation, stats: Stats::default(), options: config.scripts.clone() })
 }
 
 /// One process for each data folder.

@@ -1,20 +1,21 @@
 //! Runs a stage that decides about one envelope at a time: in order for one sender, side by side for different ones.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::feeder::Job;
+use super::feeder::{Job, MAX_ATTEMPTS};
 use crate::envelope::Envelope;
 use crate::ids::UserId;
 use crate::intake::key;
-use crate::pipeline::bus::{self, Bus, Record, Topic};
-use crate::pipeline::stages::Stage;
-use crate::pipeline::tracker::Round;
+use crate::pipeline::bus::{self, Bus, Receipt, Record, Topic};
+use crate::pipeline::stages::{Outcome, Stage};
 
 /// Time before a publish that failed is tried again.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -30,7 +31,8 @@ pub struct Hops {
 }
 
 impl Hops {
-    /// Passes an envelope on, and finishes its record when the next topic lives elsewhere and has it safely.
+    /// Passes an envelope on. When the next topic lives elsewhere, its record is finished as soon as that has it safely,
+    /// and what stages made of it too.
     ///
     /// # Errors
     /// [`bus::Error::Closed`]: the record is done again after a restart.
@@ -43,42 +45,85 @@ impl Hops {
         let Some(next) = next.filter(|next| self.elsewhere.contains(next)) else {
             // It would stand there for ever, and count against the bound.
             let reason = "its next destination is no topic that any node hosts, and it has not passed the router";
-            return self.put_aside(job, reason).await;
+            return self.put_aside(job, "no_destination", reason).await;
         };
-        self.publish(&next, &job.envelope).await?;
-        job.ticket.finish();
-        Ok(())
+        match self.publish(&next, &job.envelope).await {
+            Err(error @ bus::Error::TooLarge { .. }) => self.put_aside(job, "too_large", &error.to_string()).await,
+            Err(error) => Err(error),
+            Ok(()) => self.settle(job.made).await.map(|()| job.ticket.finish()),
+        }
     }
 
-    async fn put_aside(&self, job: Job, reason: &str) -> Result<(), bus::Error> {
+    /// Publishes what stages made, in its order, and waits until the bus has all of it.
+    ///
+    /// # Errors
+    /// [`bus::Error::Closed`]: the record that led to it is done again after a restart, and makes the same.
+    pub fn settle(&self, made: Vec<Envelope>) -> impl Future<Output = Result<(), bus::Error>> + use<> {
+        // All are put in line before anything is waited for: that is what gives them their order.
+        let lined_up: Vec<_> = made
+            .into_iter()
+            .filter_map(|made| {
+                let first = made.event_destinations.first()?.clone();
+                Some((self.line_up(&first, &made), first, made))
+            })
+            .collect();
+        let bus = self.bus.clone();
+        async move {
+            for (receipt, topic, made) in lined_up {
+                match keep_publishing(bus.as_ref(), receipt, &topic, &made).await {
+                    Err(error @ bus::Error::TooLarge { .. }) => {
+                        // A bus that is too small for the largest message: `Config::check` refuses it.
+                        tracing::error!(%error, cause_uid = ?made.cause_uid, "a made message cannot be sent");
+                    }
+                    done => done?,
+                }
+            }
+            Ok(())
+        }
+    }
+
+    async fn put_aside(&self, job: Job, label: &'static str, reason: &str) -> Result<(), bus::Error> {
         let record = Record {
             place: job.ticket.place().clone(),
             key: key(job.envelope.sender_id),
             payload: job.envelope.to_bytes().into(),
         };
-        crate::metrics::dead_letter("no_destination");
+        crate::metrics::dead_letter(label);
         tracing::warn!(place = %record.place, message_uid = %job.envelope.message_uid, reason, "a record is put aside");
         self.bus.dead_letter(&record, reason).await?;
+        self.settle(job.made).await?;
         job.ticket.finish();
         Ok(())
     }
 
-    /// Publishes until the bus has it.
-    ///
-    /// # Errors
-    /// [`bus::Error::Closed`], [`bus::Error::TooLarge`].
-    pub async fn publish(&self, topic: &Topic, envelope: &Envelope) -> Result<(), bus::Error> {
-        loop {
-            let room = self.bus.room_inside();
-            match self.bus.publish(room, topic, key(envelope.sender_id), envelope.to_bytes().into()).await {
-                Ok(_) => return Ok(()),
-                Err(error @ (bus::Error::Closed(_) | bus::Error::TooLarge { .. })) => {
-                    return Err(error);
-                }
-                Err(error) => {
-                    tracing::warn!(%topic, %error, "a message cannot be passed on; it is tried again");
-                    tokio::time::sleep(PAUSE).await;
-                }
+    fn line_up(&self, topic: &Topic, envelope: &Envelope) -> Receipt {
+        line_up(self.bus.as_ref(), topic, envelope)
+    }
+
+    async fn publish(&self, topic: &Topic, envelope: &Envelope) -> Result<(), bus::Error> {
+        keep_publishing(self.bus.as_ref(), self.line_up(topic, envelope), topic, envelope).await
+    }
+}
+
+fn line_up(bus: &dyn Bus, topic: &Topic, envelope: &Envelope) -> Receipt {
+    bus.publish(bus.room_inside(), topic, key(envelope.sender_id), envelope.to_bytes().into())
+}
+
+/// Waits until the bus has it, and publishes it again while it does not.
+async fn keep_publishing(
+    bus: &dyn Bus,
+    mut receipt: Receipt,
+    topic: &Topic,
+    envelope: &Envelope,
+) -> Result<(), bus::Error> {
+    loop {
+        match receipt.await {
+            Ok(_) => return Ok(()),
+            Err(error @ (bus::Error::Closed(_) | bus::Error::TooLarge { .. })) => return Err(error),
+            Err(error) => {
+                tracing::warn!(%topic, %error, "a message cannot be passed on; it is tried again");
+                tokio::time::sleep(PAUSE).await;
+                receipt = line_up(bus, topic, envelope);
             }
         }
     }
@@ -88,9 +133,6 @@ impl Hops {
 #[derive(Default)]
 struct Lane {
     waiting: VecDeque<Job>,
-    running: bool,
-    /// The stage crashed over this sender's message: nothing of that round overtakes it. All of them come again.
-    broken: Option<Round>,
 }
 
 /// The actor. One for each hosted stage of this kind.
@@ -98,62 +140,71 @@ pub struct StageActor {
     stage: Arc<dyn Stage>,
     hops: Arc<Hops>,
     jobs: Option<mpsc::Receiver<Job>>,
+    /// Those of whom a message is being worked on.
     lanes: HashMap<UserId, Lane>,
+    /// The bus takes nothing any more: nothing may pass by what it refused. All of it comes again after a restart.
+    closed: bool,
 }
 
 impl StageActor {
     /// Runs `stage` over what comes in by `jobs`.
     #[must_use]
     pub fn new(stage: Arc<dyn Stage>, hops: Arc<Hops>, jobs: mpsc::Receiver<Job>) -> Self {
-        Self { stage, hops, jobs: Some(jobs), lanes: HashMap::new() }
+        Self { stage, hops, jobs: Some(jobs), lanes: HashMap::new(), closed: false }
     }
 
-    fn begin(&mut self, job: Job, context: &mut Context<Self>) {
-        let (stage, hops, sender) = (self.stage.clone(), self.hops.clone(), job.envelope.sender_id);
-        let round = job.ticket.round();
-        self.lanes.entry(sender).or_default().running = true;
-        // A task of its own: a panic ends it and not the actor, and drops the ticket, so the record is done again.
-        let task = actix::spawn(run(stage, hops, job));
-        context.spawn(task.into_actor(self).map(move |ended, actor, context| {
-            let broken = (!matches!(ended, Ok(Ok(())))).then_some(round);
-            if let Ok(Err(error)) = &ended {
-                tracing::warn!(%error, "a stage could not pass a message on");
-            }
-            actor.ended(sender, broken, context);
-        }));
+    /// Works on the messages of `sender`, whose lane is there, until one has to wait for something.
+    fn work(&mut self, sender: UserId, mut next: Option<Job>, context: &mut Context<Self>) {
+        while let Some(job) = next {
+            let mut work = run(self.stage.clone(), self.hops.clone(), job).boxed_local();
+            // Most messages find nothing to wait for: they need no task of their own.
+            let Some(ended) = (&mut work).now_or_never() else {
+                context.spawn(work.into_actor(self).map(move |ended, actor, context| {
+                    let next = actor.ended(sender, ended);
+                    actor.work(sender, next, context);
+                }));
+                return;
+            };
+            next = self.ended(sender, ended);
+        }
     }
 
-    fn ended(&mut self, sender: UserId, broken: Option<Round>, context: &mut Context<Self>) {
-        let Some(lane) = self.lanes.get_mut(&sender) else { return };
-        lane.running = false;
-        if broken.is_some() {
-            // Abandoned with the one before them, they come again behind it.
-            lane.broken = broken;
-            lane.waiting.clear();
-            return;
+    /// The next of the sender's messages; when there is none, the lane goes.
+    fn ended(&mut self, sender: UserId, ended: Result<(), bus::Error>) -> Option<Job> {
+        if let Err(error) = ended {
+            tracing::warn!(%error, "a stage could not pass a message on");
+            self.closed = true;
+            self.lanes.clear();
         }
-        match lane.waiting.pop_front() {
-            Some(job) => self.begin(job, context),
-            None => {
-                self.lanes.remove(&sender);
-            }
+        let next = self.lanes.get_mut(&sender)?.waiting.pop_front();
+        if next.is_none() {
+            self.lanes.remove(&sender);
         }
+        next
     }
 }
 
+/// Brings one message through the stage. A stage that panics over it holds up only its sender; after
+/// [`MAX_ATTEMPTS`] the message is put aside.
 async fn run(stage: Arc<dyn Stage>, hops: Arc<Hops>, mut job: Job) -> Result<(), bus::Error> {
-    job.ticket.begin_work();
-    let outcome = stage.apply(job.envelope).await;
-    for made in outcome.made {
-        let Some(first) = made.event_destinations.first().cloned() else { continue };
-        hops.publish(&first, &made).await?;
-    }
-    match outcome.pass {
-        Some(envelope) => hops.pass(Job { envelope, ticket: job.ticket }).await,
-        None => {
-            job.ticket.finish();
-            Ok(())
+    let mut crashes = 0;
+    let outcome = loop {
+        let attempt = async { stage.apply(job.envelope.clone()).await };
+        match AssertUnwindSafe(attempt).catch_unwind().await {
+            Ok(outcome) => break outcome,
+            Err(_) => crashes += 1,
         }
+        crate::metrics::abandoned("stage");
+        if crashes >= MAX_ATTEMPTS {
+            return hops.put_aside(job, "crashes", &format!("its stage crashed over it {crashes} times")).await;
+        }
+        tokio::time::sleep(PAUSE).await;
+    };
+    let Outcome { pass, made } = outcome;
+    job.made.extend(made);
+    match pass {
+        Some(envelope) => hops.pass(Job { envelope, ..job }).await,
+        None => hops.settle(job.made).await.map(|()| job.ticket.finish()),
     }
 }
 
@@ -169,11 +220,15 @@ impl Actor for StageActor {
 
 impl StreamHandler<Job> for StageActor {
     fn handle(&mut self, job: Job, context: &mut Self::Context) {
-        let sender = job.envelope.sender_id;
-        match self.lanes.get_mut(&sender) {
-            Some(lane) if lane.broken.is_some_and(|broken| job.ticket.round() <= broken) => drop(job),
-            Some(lane) if lane.running => lane.waiting.push_back(job),
-            _ => self.begin(job, context),
+        if self.closed {
+            return;
         }
+        let sender = job.envelope.sender_id;
+        if let Some(lane) = self.lanes.get_mut(&sender) {
+            lane.waiting.push_back(job);
+            return;
+        }
+        self.lanes.insert(sender, Lane::default());
+        self.work(sender, Some(job), context);
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::script::effects::EffectLimits;
 use crate::script::protocol::RunLimits;
 
 /// What is wrong with the settings.
@@ -136,6 +137,16 @@ impl ScriptsOptions {
             print_lines: self.print_lines,
             print_bytes: self.print_bytes,
             states_bytes: self.states_mib * 1024 * 1024,
+        }
+    }
+
+    /// What may come of a run. `max_message_bytes` is the bound of every body.
+    #[must_use]
+    pub fn effect_limits(&self, max_message_bytes: usize) -> EffectLimits {
+        EffectLimits {
+            message_bytes: max_message_bytes,
+            replies: self.max_replies as usize,
+            recipients: self.max_reply_recipients,
         }
     }
 

@@ -21,6 +21,7 @@ use crate::config::secret::Secret;
 use crate::script::Scripts;
 use crate::script::pool::Workers;
 use crate::script::sources::Sources;
+use crate::script::stats::Stats;
 use crate::store::Store;
 
 /// The interface, its clock and its folder.
@@ -49,6 +50,7 @@ impl TestApi {
             sources: Sources::open(None, folder.path()).unwrap(),
             workers: Workers::none("a test without workers"),
             automation: Automation::new(store.clone()),
+            stats: Stats::default(),
             options: ScriptsOptions::default(),
         };
         let trusted_proxies = TrustedProxies::parse(&["10.0.0.0/8"]).unwrap();

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt as _;
@@ -12,6 +11,7 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, UnitWeighter};
 
 use super::made::MadeRoute;
+use super::scripted::until_read;
 use super::stages::{Outcome, Stage};
 use crate::automation::log::{AutomationLog, Details, LogEntry, Source};
 use crate::automation::{AutoReply, Automation, SwitchedOn};
@@ -19,14 +19,12 @@ use crate::clock::Clock;
 use crate::envelope::{Answered, Envelope, TextHash};
 use crate::ids::{MessageUid, UserId};
 use crate::script::call::Reply;
+use crate::store::Store;
 use crate::store::auto_reply::Sent;
-use crate::store::{self, Store};
 
 /// Answers remembered in memory, about 150 bytes each. They bridge the time until the message answered is in the
 /// tables, so there must be room for those of all messages in flight; one forgotten sooner may be given once more.
 const REMEMBERED: usize = 100_000;
-/// Time before the tables are asked again when they could not be read.
-const PAUSE: Duration = Duration::from_millis(250);
 
 /// What a decision is about.
 #[derive(Clone, Copy, Debug)]
@@ -220,8 +218,8 @@ impl AutoReplyStage {
         let mut ids = envelope.recipient_ids.clone();
         ids.sort_unstable();
         ids.dedup();
-        let on = patiently(|| self.automation.of(&ids)).await;
-        let on = ids.iter().zip(on.unwrap_or_default()).filter_map(|(id, on)| Some((*id, on?)));
+        let on = until_read(|| self.automation.of(&ids)).await;
+        let on = ids.iter().zip(on).filter_map(|(id, on)| Some((*id, on?)));
         on.filter_map(|(id, on)| {
             let text_hash = TextHash::of(&on.auto_reply.as_ref()?.text);
             Some(Owner { id, on, text_hash })
@@ -245,7 +243,7 @@ impl AutoReplyStage {
             }
         }
         if !unknown.is_empty() {
-            let read = patiently(|| self.store.auto_replies_sent(sender, &unknown)).await.unwrap_or_default();
+            let read = until_read(|| self.store.auto_replies_sent(sender, &unknown)).await;
             for ((owner, text_hash), sent) in read {
                 last.entry((owner, sender, text_hash)).or_insert(sent);
             }
@@ -287,26 +285,6 @@ impl Stage for AutoReplyStage {
             return ready(Outcome::pass(envelope)).boxed();
         }
         self.answer(envelope).boxed()
-    }
-}
-
-/// Asks the tables until they answer; `None` when they hold what cannot be read, which waiting does not mend.
-async fn patiently<T, F>(ask: impl Fn() -> F) -> Option<T>
-where
-    F: Future<Output = Result<T, store::Error>>,
-{
-    loop {
-        match ask().await {
-            Ok(answer) => return Some(answer),
-            Err(error @ store::Error::Corrupt { .. }) => {
-                tracing::error!(%error, "a message passes without auto-replies");
-                return None;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "auto-replies cannot be looked up; it is tried again");
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
     }
 }
 

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use crate::envelope::rfc3339;
 use crate::ids::{ConversationId, MessageUid, Seq, SessionId, UserId};
+use crate::script::call::Direction;
 
 /// A frame from the client.
 #[derive(Clone, Debug, PartialEq, Eq, ToSchema, Serialize)]
@@ -219,6 +220,23 @@ pub enum ServerFrame {
         user_id: UserId,
         /// Whether they have a session now.
         online: bool,
+    },
+    /// A script of the user's came to nothing over a message, which went on without it; or it was switched off. Not
+    /// stored: the log is.
+    ScriptFailed {
+        /// Which script.
+        direction: Direction,
+        /// Which version of it.
+        version: u32,
+        /// Over which message.
+        message_uid: MessageUid,
+        /// Stable: `compile`, `error`, `cpu_limit`, `heap_limit`, `bad_result`, `worker_killed`, `overloaded`,
+        /// `unavailable`, `switched_off`.
+        reason: String,
+        /// The same in words.
+        detail: String,
+        /// The line of the source, from 1, or null.
+        line: Option<u32>,
     },
     /// The access token ends soon: send `refreshToken`.
     TokenExpiring {

@@ -113,6 +113,8 @@ pub struct Input {
     pub from_auto_reply: bool,
     /// Its conversation. `incoming` only.
     pub conversation_id: ConversationId,
+    /// Whether nobody has written in its conversation before. `incoming` only.
+    pub first_contact: bool,
     /// When it was sent, in milliseconds since 1970, UTC: also the run's clock, so that a re-run tells the same time.
     pub sent_at: i64,
 }

@@ -135,6 +135,7 @@ mod tests {
             conversation_id: ConversationId::of(recipient_ids.iter().copied()),
             recipient_ids,
             from_auto_reply,
+            first_contact: false,
             sent_at: 0,
         }
     }

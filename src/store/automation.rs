@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::{Error, Store};
@@ -46,6 +47,26 @@ impl Store {
             found.entry(UserId(row.try_get(0)?)).or_default().auto_reply = Some(auto_reply);
         }
         Ok(found.into_iter().map(|(user, on)| (user, Arc::new(on))).collect())
+    }
+
+    /// Switches a script off because of how it behaved, unless another version is active by now. `false`: it was not
+    /// the active one.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn switch_script_off(
+        &self,
+        user: UserId,
+        direction: Direction,
+        version: u32,
+        reason: &str,
+        now: DateTime<Utc>,
+    ) -> Result<bool, Error> {
+        let sql = "UPDATE scripts SET active = 0, switched_off = $4, changed_at = $5
+                   WHERE user_id = $1 AND direction = $2 AND chosen_version = $3 AND active <> 0";
+        let query = sqlx::query(sql).bind(user.0).bind(direction.name()).bind(version);
+        let done = query.bind(reason).bind(now.timestamp_millis()).execute(&self.writer).await?;
+        Ok(done.rows_affected() == 1)
     }
 }
 

@@ -41,6 +41,21 @@ pub struct ReadMark {
 }
 
 impl Store {
+    /// Whether a message of that conversation was ever delivered.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn has_conversation(&self, id: ConversationId) -> Result<bool, Error> {
+        if self.known_conversations.get(&id).is_some() {
+            return Ok(true);
+        }
+        let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM conversations WHERE id = $1")
+            .bind(id.0)
+            .fetch_optional(&self.reader)
+            .await?;
+        Ok(found.is_some())
+    }
+
     /// The user's conversations, the one with the newest message first, of those whose newest stands before `before`.
     ///
     /// # Errors

@@ -84,8 +84,7 @@ async fn tables_that_cannot_be_written_are_waited_for_and_the_order_is_kept() {
     sqlx::query("ALTER TABLE aside RENAME TO auto_replies").execute(&pool).await.unwrap();
     pool.close().await;
     until(&inside, &bob, false, "second").await;
-    let folder = inside.stop().await;
-    assert_eq!(dead_letters(folder.path()), []);
+    assert_eq!(dead_letters(inside.stop().await.path()), []);
 }
 
 /// The chosen version and whether it runs, once that is as wanted.

@@ -21,5 +21,6 @@ mod http;
 mod inside;
 mod migrations;
 mod naughty;
+mod scripts;
 mod socket;
 mod stages;

@@ -1,5 +1,7 @@
 //! Decisions by table, and the stage over real tables.
 
+use std::time::Duration;
+
 use super::super::bus::Topic;
 use super::super::router::place;
 use super::*;

@@ -73,7 +73,7 @@ async fn an_administrator_can_drain_a_node() {
         (&node["id"], &node["sessions"], &node["draining"], &node["version"]),
         (&json!("0"), &json!(1), &json!(false), &json!(env!("CARGO_PKG_VERSION")))
     );
-    assert_eq!(node["stages"], json!(["gateway", "router"]));
+    assert_eq!(node["stages"], json!(["gateway", "outgoing", "incoming", "auto-reply", "router"]));
     assert!(chrono::DateTime::parse_from_rfc3339(node["startedAt"].as_str().unwrap()).is_ok());
     app.get("admin/nodes", &ada).await.assert_problem(403, "admin_required");
     app.post("admin/nodes/0/drain", Some(&ada), &json!({})).await.assert_problem(403, "admin_required");
