@@ -11,7 +11,8 @@ static KEEP_OUT: Values = Values::new("INSERT INTO filtered (user_id, message_id
 
 impl Store {
     /// The messages kept out of a user's inbox, newest first, of those older than `before`. Their `seq` is 0: they have
-    /// no place. `None`: there is no message `before`.
+    /// no place. `None`: there is no such message
+    /// `before` of the user's.
     ///
     /// # Errors
     /// [`Error::Sql`], [`Error::Corrupt`].
@@ -23,9 +24,14 @@ impl Store {
     ) -> Result<Option<Vec<InboxEntry>>, Error> {
         let mut first = i64::MAX;
         if let Some(uid) = before {
-            // Whether or not it is still in the list: it may have been restored since the page before was read.
-            let found = sqlx::query_scalar("SELECT id FROM messages WHERE message_uid = $1").bind(uid.0);
-            let Some(id) = found.fetch_optional(&self.reader).await? else { return Ok(None) };
+            // Whether or not it is still in the list: it may have been restored since the page before was read. But of
+            // the user's own conversations: nobody is to find out which messages others have sent.
+            let found = sqlx::query_scalar(
+                "SELECT m.id FROM messages m JOIN conversation_members mine \
+                 ON mine.user_id = $2 AND mine.conversation_id = m.conversation_id WHERE m.message_uid = $1",
+            );
+            let found = found.bind(uid.0).bind(user.0).fetch_optional(&self.reader).await?;
+            let Some(id) = found else { return Ok(None) };
             first = id;
         }
         let rows = sqlx::query(

@@ -188,6 +188,8 @@ async fn the_list_is_paged_and_a_page_does_not_move_with_what_is_restored() {
     let next = second.json["next"].as_str().unwrap();
     let last = app.get(&format!("filtered?limit=1&before={next}"), &bob).await.assert(200);
     assert_eq!((bodies(&last.items()), &last.json["next"]), (vec!["spam 0"], &Value::Null));
+    let carol = app.register("carol").await;
+    app.get(&format!("filtered?before={next}"), &carol).await.assert_problem(400, "invalid_query");
     for bad in ["before=x", "before=c0a630d2-8db3-4a03-9e19-7141582f37aa", "limit=0"] {
         app.get(&format!("filtered?{bad}"), &bob).await.assert_problem(400, "invalid_query");
     }
