@@ -14,8 +14,11 @@ use sqlx::{Connection as _, Row};
 use crate::ids::ConversationId;
 
 pub mod account_events;
+pub mod auto_reply;
 mod automation;
+pub mod control;
 pub mod conversations;
+pub mod filtered;
 pub mod inbox;
 mod rows;
 pub mod tokens;

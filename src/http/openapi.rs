@@ -9,7 +9,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::problem::{CONTENT_TYPE, Document, resource};
-use super::{Problem, admin, conversations, inbox, login, me, messages, nodes, users};
+use super::{Problem, admin, auto_reply, conversations, filtered, inbox, login, me, messages, nodes, users};
 
 const JSON_PATH: &str = "/api/v1/openapi.json";
 
@@ -35,6 +35,10 @@ const JSON_PATH: &str = "/api/v1/openapi.json";
         inbox::list,
         conversations::list,
         conversations::messages,
+        filtered::list,
+        filtered::restore,
+        auto_reply::get,
+        auto_reply::put,
         nodes::list,
         nodes::drain,
     ),
@@ -44,6 +48,7 @@ const JSON_PATH: &str = "/api/v1/openapi.json";
         (name = "accounts", description = "Register, log in and out"),
         (name = "users", description = "Whom one can write to"),
         (name = "messages", description = "Send, and read what was delivered"),
+        (name = "automation", description = "What answers, edits and filters for a user"),
         (name = "administration", description = "For the role `admin`"),
     )
 )]

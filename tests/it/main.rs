@@ -9,11 +9,14 @@
 
 mod app;
 mod asyncapi;
+mod auto_reply;
 mod bus_contract;
 mod bus_embedded;
+mod control;
 mod crash;
 mod docs;
 mod examples;
+mod filtered;
 mod http;
 mod inside;
 mod migrations;
