@@ -15,9 +15,11 @@ use crate::ids::ConversationId;
 
 pub mod account_events;
 mod automation;
+pub mod automation_log;
 pub mod conversations;
 pub mod inbox;
 mod rows;
+pub mod scripts;
 pub mod tokens;
 pub mod user_changes;
 pub mod users;

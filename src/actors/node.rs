@@ -384,6 +384,9 @@ impl Node {
     /// Makes everything durable and closes the files.
     pub async fn close(self) {
         self.bus.close().await;
+        if tokio::time::timeout(CLOSE_LIMIT, self.log.flush()).await.is_err() {
+            tracing::warn!("what automation did last is not in its owners' logs: the tables take no writes");
+        }
         if tokio::time::timeout(CLOSE_LIMIT, self.store.close()).await.is_err() {
             tracing::warn!("another process holds the tables; what was accepted is on the bus");
         }
