@@ -10,6 +10,7 @@ pub mod protocol;
 pub mod sources;
 pub mod standing;
 pub mod stats;
+pub mod trial;
 
 use crate::automation::Automation;
 use crate::config::scripts::ScriptsOptions;
@@ -27,4 +28,6 @@ pub struct Scripts {
     pub stats: stats::Stats,
     /// The limits.
     pub options: ScriptsOptions,
+    /// What may come of a run.
+    pub effect_limits: effects::EffectLimits,
 }

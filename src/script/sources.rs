@@ -72,7 +72,8 @@ impl Sources {
     /// [`Error::Url`], [`Error::Folder`].
     pub fn open(url: Option<&str>, data: &Path) -> Result<Self, Error> {
         // A variable that is not UTF-8 is none of these.
-        let variables = std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
+        let variables =
+            std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
         Self::open_with(url, data, variables)
     }
 
@@ -244,7 +245,17 @@ mod tests {
     #[test]
     fn a_url_that_names_no_store_is_refused_with_what_is_allowed() {
         let data = tempfile::tempdir().unwrap();
-        for url in ["", "scripts", "ftp://host/x", "http://host/x", "memory:///", "s3://", "s3:///x", "gs:bucket", "file://host/x"] {
+        for url in [
+            "",
+            "scripts",
+            "ftp://host/x",
+            "http://host/x",
+            "memory:///",
+            "s3://",
+            "s3:///x",
+            "gs:bucket",
+            "file://host/x",
+        ] {
             let refused = Sources::open_with(Some(url), data.path(), []).unwrap_err().to_string();
             assert!(refused.starts_with("settings: object_store_url: "), "{url}: {refused}");
             assert!(refused.contains("s3://BUCKET"), "{url}: {refused}");

@@ -26,11 +26,8 @@ pub struct Logged {
     pub details: Details,
 }
 
-static INSERT: Values = Values::new(
-    "INSERT INTO automation_log (user_id, source, at, version, message_uid, verdict, entry)",
-    7,
-    "",
-);
+static INSERT: Values =
+    Values::new("INSERT INTO automation_log (user_id, source, at, version, message_uid, verdict, entry)", 7, "");
 
 impl Store {
     /// Writes these entries in one transaction, and takes from each of the logs in `trim` what is beyond the `keep` newest.
@@ -161,7 +158,11 @@ mod tests {
         store.write_automation_log(&entries, &[], 10).await.unwrap();
         store.write_automation_log(&[entry(0, Source::AutoReply)], &[(ADA, Source::Incoming)], 10).await.unwrap();
         assert_eq!(times(&store, Source::Incoming, None, 99, 10).await.len(), 10);
-        assert_eq!(times(&store, Source::Incoming, None, 99, 9).await, [9, 8, 7, 6, 5, 4, 3, 2, 1], "the rest lies there");
+        assert_eq!(
+            times(&store, Source::Incoming, None, 99, 9).await,
+            [9, 8, 7, 6, 5, 4, 3, 2, 1],
+            "the rest lies there"
+        );
         store.write_automation_log(&[], &[(ADA, Source::Incoming)], 9).await.unwrap();
         assert_eq!(times(&store, Source::Incoming, None, 99, 99).await.len(), 9, "and now it does not");
         assert_eq!(times(&store, Source::AutoReply, None, 99, 9).await.len(), 1, "each source has its own bound");

@@ -279,9 +279,8 @@ impl Store {
         after: Option<SwitchedOffKey>,
         limit: u32,
     ) -> Result<Vec<SwitchedOffScript>, Error> {
-        let (at, user, direction) = after.map_or((i64::MAX, 0, ""), |(at, user, direction)| {
-            (at.timestamp_millis(), user.0, direction.name())
-        });
+        let (at, user, direction) =
+            after.map_or((i64::MAX, 0, ""), |(at, user, direction)| (at.timestamp_millis(), user.0, direction.name()));
         let rows = sqlx::query(
             "SELECT s.user_id, u.username, s.direction, s.chosen_version, s.switched_off, s.changed_at
              FROM scripts s JOIN users u ON u.id = s.user_id
@@ -300,12 +299,7 @@ impl Store {
 }
 
 /// Takes away the oldest versions beyond `keep`, but never the chosen one.
-async fn forget_oldest(
-    tx: &mut SqliteConnection,
-    user: UserId,
-    direction: Direction,
-    keep: u32,
-) -> Result<(), Error> {
+async fn forget_oldest(tx: &mut SqliteConnection, user: UserId, direction: Direction, keep: u32) -> Result<(), Error> {
     // More than one only when the setting was lowered.
     let sql = "DELETE FROM script_versions WHERE user_id = $1 AND direction = $2 AND version IN (
                  SELECT v.version FROM script_versions v JOIN scripts s ON s.user_id = v.user_id AND s.direction = v.direction

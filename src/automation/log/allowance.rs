@@ -110,7 +110,8 @@ mod tests {
     #[test]
     fn a_burst_passes_then_one_a_second_and_what_is_missing_is_told_first() {
         let (mut allowances, start) = (Allowances::default(), Instant::now());
-        let mut take = |owner, source, millis| allowances.take(&entry(owner, source), start + Duration::from_millis(millis));
+        let mut take =
+            |owner, source, millis| allowances.take(&entry(owner, source), start + Duration::from_millis(millis));
         for _ in 0..BURST {
             assert_eq!(take(1, Source::Incoming, 0), Taken::Yes(Vec::new()));
         }

@@ -5,7 +5,15 @@ use crate::store::testing::{at, store};
 
 fn entry(owner: i64, n: i64) -> LogEntry {
     let (user_id, details) = (UserId(owner), Details::default());
-    LogEntry { user_id, source: Source::Incoming, at: at(n), version: None, message_uid: None, verdict: "drop", details }
+    LogEntry {
+        user_id,
+        source: Source::Incoming,
+        at: at(n),
+        version: None,
+        message_uid: None,
+        verdict: "drop",
+        details,
+    }
 }
 
 async fn count(store: &Store, owner: i64, keep: u32) -> usize {

@@ -66,7 +66,9 @@ async fn a_version_runs_from_its_activation_until_it_is_disabled() {
         switched_on.get(&ADA).and_then(|on| on.incoming).map(|script| script.version)
     };
     for version in [2, 1] {
-        let Activated::Done(state) = store.activate_script(ADA, IN, version, false, at(1)).await.unwrap() else { panic!() };
+        let Activated::Done(state) = store.activate_script(ADA, IN, version, false, at(1)).await.unwrap() else {
+            panic!()
+        };
         assert_eq!(store.script(ADA, IN).await.unwrap(), Some(state));
         assert_eq!(active(&store.switched_on(&[ADA]).await.unwrap()), Some(version));
     }
