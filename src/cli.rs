@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 pub mod migrate;
 pub mod serve;
 pub mod user;
+pub mod worker;
 
 /// A chat server whose users program their own messages.
 #[derive(Debug, Parser)]
@@ -32,9 +33,21 @@ enum Command {
     User(user::UserCommand),
     /// Chat in this terminal
     Chat(crate::chat::ChatArgs),
+    /// Host script engines for the server that started this process
+    #[command(hide = true)]
+    Worker(worker::WorkerArgs),
 }
 
 impl Cli {
+    /// Whether this process is to be a script worker, which must be neither a runtime nor more than one thread.
+    #[must_use]
+    pub fn worker(&self) -> Option<&worker::WorkerArgs> {
+        match &self.command {
+            Command::Worker(args) => Some(args),
+            _ => None,
+        }
+    }
+
     /// Does what was asked.
     ///
     /// # Errors
@@ -45,6 +58,7 @@ impl Cli {
             Command::Migrate(args) => migrate::run(args).await,
             Command::User(command) => command.run().await,
             Command::Chat(args) => crate::chat::run(args).await,
+            Command::Worker(args) => worker::run(&args),
         };
         done.map_err(|error| once(&error))
     }

@@ -4,6 +4,11 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// Bounds of the histograms of seconds.
 const SECONDS: [f64; 14] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 30.0];
+/// The same for scripts, most of which run in microseconds.
+const SCRIPT_SECONDS: [f64; 18] = [
+    0.000_005, 0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1,
+    0.2, 0.5, 1.0, 5.0,
+];
 
 macro_rules! declare {
     ($($kind:ident $function:ident($($label:ident),*) $name:literal #[doc = $help:literal];)*) => {
@@ -137,6 +142,27 @@ declare! {
     counter auth_failed(code) "parlor_auth_failed_total"
         /// Tokens refused, by code.
         ;
+    gauge script_workers(lane) "parlor_script_workers"
+        /// Live workers, by lane: shared, trial, alone.
+        ;
+    counter script_worker_start(lane) "parlor_script_worker_starts_total"
+        /// Workers started, or tried to, by lane.
+        ;
+    counter script_worker_death(reason) "parlor_script_worker_deaths_total"
+        /// Workers that were killed or died, by reason: hung, ended, protocol, start.
+        ;
+    counter script_rerun() "parlor_script_reruns_total"
+        /// Runs made again, alone, because the worker ended while they were there.
+        ;
+    seconds script_queue_wait(lane) "parlor_script_queue_wait_seconds"
+        /// Time that runs waited for a worker, by lane, in seconds.
+        ;
+    seconds script_wall(direction) "parlor_script_wall_seconds"
+        /// Time from handing a run to a worker to its answer, in seconds.
+        ;
+    seconds script_cpu(direction) "parlor_script_cpu_seconds"
+        /// Processor time of runs, in seconds.
+        ;
 }
 
 /// Installs the recorder of this process; `None` when there is one already, as in tests.
@@ -144,6 +170,8 @@ declare! {
 pub fn install() -> Option<PrometheusHandle> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+        .ok()?
+        .set_buckets_for_metric(Matcher::Prefix("parlor_script_".to_owned()), &SCRIPT_SECONDS)
         .ok()?
         .install_recorder()
         .ok()?;

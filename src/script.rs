@@ -4,13 +4,17 @@
 //! [`pool`]. What comes back is data, and hostile until [`effects`] has checked it.
 
 pub mod call;
+pub mod confine;
 pub mod effects;
+pub mod engine;
+pub mod luau;
 pub mod pool;
 pub mod protocol;
 pub mod sources;
 pub mod standing;
 pub mod stats;
 pub mod trial;
+pub mod worker;
 
 use crate::automation::Automation;
 use crate::config::scripts::ScriptsOptions;

@@ -386,6 +386,7 @@ impl Node {
     /// Makes everything durable and closes the files.
     pub async fn close(self) {
         self.bus.close().await;
+        self.state.scripts.workers.stop().await;
         if tokio::time::timeout(CLOSE_LIMIT, self.log.flush()).await.is_err() {
             tracing::warn!("what automation did last is not in its owners' logs: the tables take no writes");
         }
@@ -400,7 +401,8 @@ async fn start_scripts(config: &Config, automation: Automation) -> Result<Script
     let sources = Sources::open(config.object_store_url.as_deref(), &config.data)?;
     let wanted = [OUTGOING, INCOMING].iter().any(|name| config.pipeline.iter().any(|stage| stage == name));
     let workers = if wanted {
-        Workers::start(&config.scripts).await.unwrap_or_else(|failure| Workers::none(&failure.detail))
+        let limits = config.scripts.run_limits(config.session.max_message_bytes);
+        Workers::start(&config.scripts, limits).await.unwrap_or_else(|failure| Workers::none(&failure.detail))
     } else {
         Workers::none("the pipeline has neither `outgoing` nor `incoming`")
     };

@@ -1,12 +1,36 @@
 //! The workers: started, fed, watched, killed and started anew. What runs in one is decided by whom it belongs to and
 //! how it has behaved.
 
-use std::sync::Arc;
+mod backoff;
+mod bounds;
+mod flights;
+mod process;
+mod seat;
+mod work;
 
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use self::bounds::Bounds;
+use self::seat::Seat;
+use self::work::{Answer, Order, Work};
 use super::call::{Diagnostic, Direction, Failure, FailureKind, Input, Language, Ran, SourceHash};
-use super::protocol::Confinement;
+use super::protocol::{Confinement, RunLimits};
 use crate::config::scripts::ScriptsOptions;
 use crate::ids::UserId;
+use crate::metrics;
+
+/// Runs that a worker has at once; they share one system call, and the fate of the worker.
+const DEPTH: usize = 64;
+/// Runs that wait for each worker besides. One more waits with its caller until there is room.
+const WAITING: usize = 1024;
 
 /// With whom a run shares a worker: a script that hangs or crashes one holds up only those in the same lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,6 +41,22 @@ pub enum Lane {
     Trial,
     /// Scripts that hit a limit lately or brought a worker down: one run at a time.
     Alone,
+}
+
+impl Lane {
+    /// The word for it, in logs and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Shared => "shared",
+            Self::Trial => "trial",
+            Self::Alone => "alone",
+        }
+    }
+
+    fn depth(self) -> usize {
+        if self == Self::Alone { 1 } else { DEPTH }
+    }
 }
 
 /// One run to be made.
@@ -40,37 +80,133 @@ pub struct Job {
     pub lane: Lane,
 }
 
-/// The workers of this process. Cheap to clone.
+/// What is started as a worker, and how patiently.
 #[derive(Clone, Debug)]
-pub struct Workers {
-    confinement: Arc<Confinement>,
+pub struct Setup {
+    /// The program. It is given no environment.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// One that does not say hello for so long is killed.
+    pub hello_limit: Duration,
+    /// [`Lane::Alone`]'s worker is ended when it had nothing to do for so long.
+    pub idle_limit: Duration,
+    /// The longest wait before one that dies young again and again is started anew.
+    pub longest_wait: Duration,
+}
+
+impl Setup {
+    /// This program as a worker.
+    #[must_use]
+    pub fn of(program: PathBuf) -> Self {
+        let arguments = vec!["worker".into()];
+        let (hello_limit, idle_limit) = (Duration::from_secs(5), Duration::from_secs(60));
+        Self { program, arguments, hello_limit, idle_limit, longest_wait: Duration::from_secs(5) }
+    }
+}
+
+/// What all seats share.
+#[derive(Debug)]
+struct Common {
+    setup: Setup,
+    limits: RunLimits,
+    bounds: Bounds,
+    wall: Duration,
+    run_unconfined: bool,
+    /// Workers that live, by lane.
+    alive: [AtomicI32; 3],
+}
+
+impl Common {
+    fn alive(&self, lane: Lane, more: i32) {
+        let now = self.alive[lane as usize].fetch_add(more, Ordering::Relaxed) + more;
+        metrics::script_workers(now.into(), lane.name());
+    }
+}
+
+/// The workers of this process. Cheap to clone; they end with the last clone, or by [`Workers::stop`].
+#[derive(Clone, Debug)]
+pub struct Workers(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    confinement: Confinement,
+    shared: Vec<mpsc::Sender<Order>>,
+    trial: mpsc::Sender<Order>,
+    alone: mpsc::Sender<Order>,
+    stop: watch::Sender<bool>,
+    seats: Mutex<Vec<JoinHandle<()>>>,
+    /// What is said when nobody takes from the queues.
+    gone: String,
 }
 
 impl Workers {
-    /// Starts the workers that are always there, and learns from the first what the kernel allows.
+    /// Starts the workers that are always there, and learns from the first what the kernel allows. When none can be
+    /// started, or they are not confined enough, every run says so until that changes. To be called on a runtime whose
+    /// threads live as long as the server: a worker ends with the thread that started it.
     ///
     /// # Errors
-    /// In words: the program itself cannot be started as a worker.
-    pub async fn start(_options: &ScriptsOptions) -> Result<Self, Failure> {
-        Ok(Self { confinement: Arc::default() })
+    /// In words: it cannot be found out which program this is.
+    pub async fn start(options: &ScriptsOptions, limits: RunLimits) -> Result<Self, Failure> {
+        let program = std::env::current_exe();
+        let program = program.map_err(|error| unavailable(format!("which program this is: {error}")))?;
+        Ok(Self::start_as(Setup::of(program), options, limits).await)
+    }
+
+    /// The same with another program as the worker.
+    pub async fn start_as(setup: Setup, options: &ScriptsOptions, limits: RunLimits) -> Self {
+        let (bounds, wall, alive) = (Bounds::new(limits), options.wall_limit(), Default::default());
+        let run_unconfined = options.run_unconfined;
+        let common = Arc::new(Common { setup, limits, bounds, wall, run_unconfined, alive });
+        let (stop, stopped) = watch::channel(false);
+        let mut seats = Vec::new();
+        let mut seat = |lane: Lane, first: Option<oneshot::Sender<_>>| {
+            let (sender, orders) = mpsc::channel(WAITING);
+            let seat = Seat { common: common.clone(), lane, orders, stop: stopped.clone(), first, process: None };
+            seats.push(tokio::spawn(seat.run()));
+            sender
+        };
+        let (first, started) = oneshot::channel();
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut first = Some(first);
+        let shared = (0..options.shared_workers(processors).max(1)).map(|_| seat(Lane::Shared, first.take())).collect();
+        let (trial, alone) = (seat(Lane::Trial, None), seat(Lane::Alone, None));
+        let confinement = match started.await.unwrap_or_else(|_| Err("the workers were stopped".to_owned())) {
+            Ok(confinement) => confinement,
+            Err(words) => Confinement { missing: vec![words], ..Confinement::default() },
+        };
+        tell(&confinement);
+        let gone = "the workers have been stopped".to_owned();
+        Self(Arc::new(Inner { confinement, shared, trial, alone, stop, seats: Mutex::new(seats), gone }))
     }
 
     /// No workers: every run and check comes to `Unavailable`, with these words.
     #[must_use]
-    pub fn none(_why: &str) -> Self {
-        Self { confinement: Arc::default() }
+    pub fn none(why: &str) -> Self {
+        // Nobody takes from this queue.
+        let (closed, _) = mpsc::channel(1);
+        let confinement = Confinement { missing: vec![why.to_owned()], ..Confinement::default() };
+        let (stop, _) = watch::channel(true);
+        let (shared, trial, alone) = (vec![closed.clone()], closed.clone(), closed);
+        let gone = format!("there are no workers: {why}");
+        Self(Arc::new(Inner { confinement, shared, trial, alone, stop, seats: Mutex::default(), gone }))
     }
 
     /// What keeps the workers confined; what is missing is said in words.
     #[must_use]
     pub fn confinement(&self) -> &Confinement {
-        &self.confinement
+        &self.0.confinement
     }
 
     /// Makes a run. Comes to an end whatever the script does, soon after the wall limit at the latest, not counting the
     /// time that it waits for a worker.
-    pub async fn run(&self, _job: Job) -> Ran {
-        Ran::not(Failure::new(FailureKind::Unavailable, "there are no workers"))
+    pub async fn run(&self, job: Job) -> Ran {
+        let (lane, owner) = (job.lane, job.owner);
+        match self.answer(self.queue(lane, owner), Work::run(job)).await {
+            Answer::Ran(ran) => ran,
+            Answer::Failed(failure) => Ran::not(failure),
+            Answer::Checked(_) | Answer::Suspect(_) => Ran::not(unavailable("a run came to nothing")),
+        }
     }
 
     /// Compiles a source. With an error among what is found it cannot be used.
@@ -79,13 +215,72 @@ impl Workers {
     /// [`Failure`] when it could not be found out: the source takes too long or too much memory, or there is no worker.
     pub async fn check(
         &self,
-        _language: Language,
-        _direction: Direction,
-        _source: &str,
+        language: Language,
+        direction: Direction,
+        source: &str,
     ) -> Result<Vec<Diagnostic>, Failure> {
-        Err(Failure::new(FailureKind::Unavailable, "there are no workers"))
+        match self.answer(&self.0.trial, Work::check(language, direction, source)).await {
+            Answer::Checked(found) => found,
+            Answer::Failed(failure) => Err(failure),
+            Answer::Ran(_) | Answer::Suspect(_) => Err(unavailable("a check came to nothing")),
+        }
     }
 
-    /// Ends all workers.
-    pub async fn stop(&self) {}
+    /// Ends all workers and waits until nothing is left of them. What they had in hand comes to `Unavailable`.
+    pub async fn stop(&self) {
+        self.0.stop.send_replace(true);
+        let seats = std::mem::take(&mut *self.0.seats.lock().unwrap_or_else(PoisonError::into_inner));
+        for seat in seats {
+            if let Err(error) = seat.await {
+                tracing::error!(%error, "a seat for workers failed");
+            }
+        }
+    }
+
+    fn queue(&self, lane: Lane, owner: UserId) -> &mpsc::Sender<Order> {
+        match lane {
+            Lane::Shared => &self.0.shared[place(owner, self.0.shared.len())],
+            Lane::Trial => &self.0.trial,
+            Lane::Alone => &self.0.alone,
+        }
+    }
+
+    async fn answer(&self, queue: &mpsc::Sender<Order>, work: Work) -> Answer {
+        match self.ask(queue, work).await {
+            // Who ends the next one as well is certain: it is alone there, and comes back as a failure.
+            Answer::Suspect(work) => self.ask(&self.0.alone, work).await,
+            answer => answer,
+        }
+    }
+
+    async fn ask(&self, queue: &mpsc::Sender<Order>, work: Work) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        let order = Order { work, answer, since: Instant::now() };
+        // Waits while the queue is full: so whoever asks for too much is slowed down.
+        let sent = queue.send(order).await;
+        match (sent, answered.await) {
+            (Ok(()), Ok(answer)) => answer,
+            _ => Answer::Failed(unavailable(self.0.gone.as_str())),
+        }
+    }
+}
+
+/// Which of `n` workers an owner keeps to. Ids are given in order; neighbours are spread.
+fn place(owner: UserId, n: usize) -> usize {
+    let mixed = owner.0.cast_unsigned().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    usize::try_from(mixed).unwrap_or_default() % n
+}
+
+fn unavailable(detail: impl Into<String>) -> Failure {
+    Failure::new(FailureKind::Unavailable, detail)
+}
+
+fn tell(confinement: &Confinement) {
+    let Confinement { seccomp, landlock, rlimits, nobody, missing } = confinement;
+    let missing = missing.join("; ");
+    if confinement.is_enough() {
+        tracing::info!(seccomp, landlock, rlimits, nobody, missing, "script workers are confined");
+    } else {
+        tracing::warn!(seccomp, landlock, rlimits, nobody, missing, "script workers are not confined");
+    }
 }

@@ -1,0 +1,161 @@
+//! What a script finds around it: an allow-list, built and then frozen.
+
+use std::sync::Arc;
+
+use mlua::chunk::Compiler;
+use mlua::{Function, Lua, LuaOptions, LuaString, StdLib, Table, Value};
+
+use super::budget::Budget;
+use super::clock;
+
+/// The trusted part written in Luau: makes one run.
+const TRAMPOLINE: &str = include_str!("trampoline.luau");
+/// `print`, into the run's own lines.
+const PRINT: &str = r##"
+local full, keep = ...
+local concat, create, select, tostring = table.concat, table.create, select, tostring
+return function(...)
+	if full() then
+		return
+	end
+	local count = select("#", ...)
+	local parts = create(count)
+	for n = 1, count do
+		parts[n] = tostring((select(n, ...)))
+	end
+	keep(concat(parts, "\t"))
+end
+"##;
+
+/// Functions that a script may call by their own names.
+pub(super) const FUNCTIONS: &[&str] = &[
+    "assert",
+    "error",
+    "getmetatable",
+    "ipairs",
+    "next",
+    "pairs",
+    "pcall",
+    "print",
+    "rawequal",
+    "rawget",
+    "rawlen",
+    "rawset",
+    "select",
+    "setmetatable",
+    "tonumber",
+    "tostring",
+    "type",
+    "typeof",
+    "unpack",
+    "xpcall",
+];
+
+/// Libraries, and what of each; what a newer interpreter adds is not there until it stands here.
+#[rustfmt::skip]
+pub(super) const LIBRARIES: &[(&str, &[&str])] = &[
+    ("bit32", &[
+        "arshift", "band", "bnot", "bor", "btest", "bxor", "byteswap", "countlz", "countrz", "extract", "lrotate",
+        "lshift", "replace", "rrotate", "rshift",
+    ]),
+    ("buffer", &[
+        "copy", "create", "fill", "fromstring", "len", "readbits", "readf32", "readf64", "readi16", "readi32", "readi8",
+        "readstring", "readu16", "readu32", "readu8", "tostring", "writebits", "writef32", "writef64", "writei16",
+        "writei32", "writei8", "writestring", "writeu16", "writeu32", "writeu8",
+    ]),
+    ("coroutine", &["close", "create", "isyieldable", "resume", "running", "status", "wrap", "yield"]),
+    ("math", &[
+        "abs", "acos", "asin", "atan", "atan2", "ceil", "clamp", "cos", "cosh", "deg", "exp", "floor", "fmod", "frexp",
+        "huge", "isfinite", "isinf", "isnan", "ldexp", "lerp", "log", "log10", "map", "max", "min", "modf", "noise",
+        "pi", "pow", "rad", "random", "randomseed", "round", "sign", "sin", "sinh", "sqrt", "tan", "tanh",
+    ]),
+    ("os", &["date", "difftime", "time"]),
+    ("string", &[
+        "byte", "char", "find", "format", "gmatch", "gsub", "len", "lower", "match", "pack", "packsize", "rep",
+        "reverse", "split", "sub", "unpack", "upper",
+    ]),
+    ("table", &[
+        "clear", "clone", "concat", "create", "find", "foreach", "foreachi", "freeze", "getn", "insert", "isfrozen",
+        "maxn", "move", "pack", "remove", "sort", "unpack",
+    ]),
+    ("utf8", &["char", "charpattern", "codepoint", "codes", "len", "offset"]),
+];
+
+/// One owner's interpreter, before any source of theirs is in it.
+#[derive(Debug)]
+pub(super) struct Environment {
+    pub(super) lua: Lua,
+    /// The metatable of every run's own globals: what is not among them is looked up in the frozen ones.
+    pub(super) inherits: Table,
+    pub(super) trampoline: Function,
+    pub(super) seed: Function,
+}
+
+/// How sources are compiled: lines are kept for messages; nothing is inlined, so that no small source grows.
+pub(super) fn compiler() -> Compiler {
+    Compiler::new().set_optimization_level(1).set_debug_level(1).set_type_info_level(0)
+}
+
+impl Environment {
+    /// Builds and freezes it.
+    pub(super) fn new(budget: &Arc<Budget>) -> mlua::Result<Self> {
+        let libs = StdLib::COROUTINE | StdLib::TABLE | StdLib::STRING | StdLib::UTF8;
+        // Neither OS nor VECTOR: the one is replaced, the other would give every vector a metatable that can be reached.
+        let libs = libs | StdLib::BIT | StdLib::MATH | StdLib::BUFFER | StdLib::DEBUG;
+        // A panic is not for a script to catch.
+        let lua = Lua::new_with(libs, LuaOptions::new().catch_rust_panics(false))?;
+        lua.set_compiler(compiler());
+        let globals = lua.globals();
+        let trampoline: Function = lua.load(TRAMPOLINE).set_name("=parlor").eval()?;
+        let seed: Function = globals.raw_get::<Table>("math")?.raw_get("randomseed")?;
+        globals.raw_set("print", print(&lua, budget)?)?;
+        globals.raw_set("os", clock::library(&lua, budget)?)?;
+        strip(&globals)?;
+        let strings: Option<Table> = lua.type_metatable::<LuaString>();
+        if let Some(strings) = strings {
+            strings.raw_set("__metatable", false)?;
+            strings.set_readonly(true);
+        }
+        let inherits = lua.create_table()?;
+        inherits.raw_set("__index", globals)?;
+        inherits.set_readonly(true);
+        lua.sandbox(true)?;
+        let asked = Arc::clone(budget);
+        lua.set_interrupt(move |lua| asked.tick(lua));
+        lua.gc_collect()?;
+        Ok(Self { lua, inherits, trampoline, seed })
+    }
+}
+
+fn print(lua: &Lua, budget: &Arc<Budget>) -> mlua::Result<Function> {
+    let (asked, keeper) = (Arc::clone(budget), Arc::clone(budget));
+    let full = lua.create_function(move |_, ()| Ok(asked.prints_are_full()))?;
+    let keep = lua.create_function(move |_, line: LuaString| {
+        keeper.print(&line.as_bytes());
+        Ok(())
+    })?;
+    lua.load(PRINT).set_name("=parlor").call((full, keep))
+}
+
+/// Takes out everything that is on no list.
+fn strip(globals: &Table) -> mlua::Result<()> {
+    for name in keys(globals)? {
+        let library = LIBRARIES.iter().find(|(library, _)| name == *library);
+        match library {
+            Some((_, functions)) => {
+                let table: Table = globals.raw_get(name.as_str())?;
+                for key in keys(&table)?.into_iter().filter(|key| !functions.contains(&key.as_str())) {
+                    table.raw_set(key, Value::Nil)?;
+                }
+                table.set_readonly(true);
+            }
+            None if FUNCTIONS.contains(&name.as_str()) || name == "_VERSION" => {}
+            None => globals.raw_set(name, Value::Nil)?,
+        }
+    }
+    Ok(())
+}
+
+fn keys(table: &Table) -> mlua::Result<Vec<String>> {
+    table.pairs::<String, Value>().map(|pair| pair.map(|(key, _)| key)).collect()
+}
