@@ -22,6 +22,9 @@ pub struct Job {
     pub envelope: Envelope,
     /// Finished when all that the record led to is safe.
     pub ticket: Ticket,
+    /// Messages that stages made of it, to be published when the envelope itself is written: nobody is to read the
+    /// answer before the question.
+    pub made: Vec<Envelope>,
 }
 
 /// Feeds `topic` into `jobs` until the bus or the stage is gone for good. `window` bounds the records in flight on the
@@ -82,7 +85,7 @@ async fn take(
         None => match Envelope::read(&record.payload, topic) {
             Ok(envelope) => {
                 let gone = |_| bus::Error::Closed("the stage is gone".into());
-                return jobs.send(Job { envelope, ticket }).await.map_err(gone);
+                return jobs.send(Job { envelope, ticket, made: Vec::new() }).await.map_err(gone);
             }
             Err(error) => (label(&error), error.to_string()),
         },

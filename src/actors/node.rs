@@ -313,7 +313,7 @@ impl Node {
             match kind {
                 Kind::Router => {
                     let (store, registry) = (self.store.clone(), self.handle.0.registry.clone());
-                    Router::new(store, registry, clock.clone(), jobs).start();
+                    Router::new(store, registry, clock.clone(), hops.clone(), jobs).start();
                 }
                 Kind::Each(stage) => {
                     StageActor::new(stage, hops.clone(), jobs).start();

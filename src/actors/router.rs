@@ -1,6 +1,7 @@
 //! The last stage: writes many messages in one transaction, then has the registry tell the sessions.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -10,7 +11,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::feeder::Job;
 use super::outbox::monotonic;
 use super::registry::{Arrivals, Deliver, Nudge, Registry};
+use super::stage::Hops;
 use crate::clock::Clock;
+use crate::envelope::Envelope;
 use crate::ids::{Seq, UserId};
 use crate::pipeline::router::place;
 use crate::pipeline::tracker::{Round, Ticket};
@@ -25,13 +28,20 @@ const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Time before a transaction that failed is tried again.
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// What is left to do when a message is written: to publish what stages made of it, and then to finish its record.
+struct Duty {
+    ticket: Ticket,
+    made: Vec<Envelope>,
+}
+
 /// The actor. One a node.
 pub struct Router {
     store: Store,
+    hops: Arc<Hops>,
     registry: Addr<Registry>,
     clock: Clock,
     jobs: Option<mpsc::Receiver<Job>>,
-    waiting: std::collections::VecDeque<(Placement, Ticket)>,
+    waiting: std::collections::VecDeque<(Placement, Duty)>,
     writing: bool,
     /// A transaction ended in a panic: nothing of that round overtakes its messages. All of them come again.
     broken: Option<Round>,
@@ -42,9 +52,16 @@ pub struct Router {
 impl Router {
     /// Writes what comes in by `jobs`.
     #[must_use]
-    pub fn new(store: Store, registry: Addr<Registry>, clock: Clock, jobs: mpsc::Receiver<Job>) -> Self {
+    pub fn new(
+        store: Store,
+        registry: Addr<Registry>,
+        clock: Clock,
+        hops: Arc<Hops>,
+        jobs: mpsc::Receiver<Job>,
+    ) -> Self {
         Self {
             store,
+            hops,
             registry,
             clock,
             jobs: Some(jobs),
@@ -63,7 +80,7 @@ impl Router {
         self.writing = true;
         let (mut places, mut bytes) = (0, 0);
         let mut batch = Vec::new();
-        let mut tickets = Vec::new();
+        let mut duties = Vec::new();
         while let Some((placement, _)) = self.waiting.front() {
             places += placement.owners.len();
             bytes += placement.message_body.len();
@@ -72,21 +89,22 @@ impl Router {
             if full && !batch.is_empty() {
                 break;
             }
-            let Some((placement, ticket)) = self.waiting.pop_front() else { break };
+            let Some((placement, duty)) = self.waiting.pop_front() else { break };
             batch.push(placement);
-            tickets.push(ticket);
+            duties.push(duty);
         }
         // A crash is blamed on a message only when it was alone: what is put aside must not take others with it.
-        if let [ticket] = tickets.as_mut_slice() {
-            ticket.begin_work();
+        if let [duty] = duties.as_mut_slice() {
+            duty.ticket.begin_work();
         }
         self.careful = self.careful.saturating_sub(1);
-        let round = tickets.iter().map(Ticket::round).max();
+        let round = duties.iter().map(|duty| duty.ticket.round()).max();
+        let hops = self.hops.clone();
         let work = deliver(self.store.clone(), self.registry.clone(), self.clock.clone(), batch);
         // A task of its own: cancelled with nobody, and a panic drops the tickets, so the records are done again.
         let task = actix::spawn(async move {
             work.await;
-            tickets.into_iter().for_each(Ticket::finish);
+            duties.into_iter().for_each(|duty| settle(&hops, duty));
         });
         context.spawn(task.into_actor(self).map(move |ended, actor, context| {
             if let Err(error) = ended {
@@ -99,6 +117,22 @@ impl Router {
             actor.write(context);
         }));
     }
+}
+
+/// Does what is left of a message that is written. What was made of it is put in line at once, in the order of what it
+/// answers; only to wait for the bus takes a task of its own.
+fn settle(hops: &Hops, duty: Duty) {
+    if duty.made.is_empty() {
+        return duty.ticket.finish();
+    }
+    let settled = hops.settle(duty.made);
+    actix::spawn(async move {
+        match settled.await {
+            Ok(()) => duty.ticket.finish(),
+            // Dropped unfinished: after a restart the same is made again.
+            Err(error) => tracing::warn!(%error, "what was made of a message cannot be published"),
+        }
+    });
 }
 
 /// Writes a batch, however long it takes, and tells the sessions.
@@ -195,7 +229,7 @@ impl StreamHandler<Job> for Router {
             return;
         }
         let placement = place(job.envelope, self.clock.now());
-        self.waiting.push_back((placement, job.ticket));
+        self.waiting.push_back((placement, Duty { ticket: job.ticket, made: job.made }));
         self.write(context);
     }
 }

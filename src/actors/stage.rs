@@ -14,7 +14,7 @@ use super::feeder::{Job, MAX_ATTEMPTS};
 use crate::envelope::Envelope;
 use crate::ids::UserId;
 use crate::intake::key;
-use crate::pipeline::bus::{self, Bus, Record, Topic};
+use crate::pipeline::bus::{self, Bus, Receipt, Record, Topic};
 use crate::pipeline::stages::{Outcome, Stage};
 
 /// Time before a publish that failed is tried again.
@@ -31,7 +31,8 @@ pub struct Hops {
 }
 
 impl Hops {
-    /// Passes an envelope on, and finishes its record when the next topic lives elsewhere and has it safely.
+    /// Passes an envelope on. When the next topic lives elsewhere, its record is finished as soon as that has it safely,
+    /// and what stages made of it too.
     ///
     /// # Errors
     /// [`bus::Error::Closed`]: the record is done again after a restart.
@@ -49,10 +50,35 @@ impl Hops {
         match self.publish(&next, &job.envelope).await {
             Err(error @ bus::Error::TooLarge { .. }) => self.put_aside(job, "too_large", &error.to_string()).await,
             Err(error) => Err(error),
-            Ok(()) => {
-                job.ticket.finish();
-                Ok(())
+            Ok(()) => self.settle(job.made).await.map(|()| job.ticket.finish()),
+        }
+    }
+
+    /// Publishes what stages made, in its order, and waits until the bus has all of it.
+    ///
+    /// # Errors
+    /// [`bus::Error::Closed`]: the record that led to it is done again after a restart, and makes the same.
+    pub fn settle(&self, made: Vec<Envelope>) -> impl Future<Output = Result<(), bus::Error>> + use<> {
+        // All are put in line before anything is waited for: that is what gives them their order.
+        let lined_up: Vec<_> = made
+            .into_iter()
+            .filter_map(|made| {
+                let first = made.event_destinations.first()?.clone();
+                Some((self.line_up(&first, &made), first, made))
+            })
+            .collect();
+        let bus = self.bus.clone();
+        async move {
+            for (receipt, topic, made) in lined_up {
+                match keep_publishing(bus.as_ref(), receipt, &topic, &made).await {
+                    Err(error @ bus::Error::TooLarge { .. }) => {
+                        // A bus that is too small for the largest message: `Config::check` refuses it.
+                        tracing::error!(%error, cause_uid = ?made.cause_uid, "a made message cannot be sent");
+                    }
+                    done => done?,
+                }
             }
+            Ok(())
         }
     }
 
@@ -65,23 +91,39 @@ impl Hops {
         crate::metrics::dead_letter(label);
         tracing::warn!(place = %record.place, message_uid = %job.envelope.message_uid, reason, "a record is put aside");
         self.bus.dead_letter(&record, reason).await?;
+        self.settle(job.made).await?;
         job.ticket.finish();
         Ok(())
     }
 
-    /// Publishes until the bus has it.
+    fn line_up(&self, topic: &Topic, envelope: &Envelope) -> Receipt {
+        line_up(self.bus.as_ref(), topic, envelope)
+    }
+
     async fn publish(&self, topic: &Topic, envelope: &Envelope) -> Result<(), bus::Error> {
-        loop {
-            let room = self.bus.room_inside();
-            match self.bus.publish(room, topic, key(envelope.sender_id), envelope.to_bytes().into()).await {
-                Ok(_) => return Ok(()),
-                Err(error @ (bus::Error::Closed(_) | bus::Error::TooLarge { .. })) => {
-                    return Err(error);
-                }
-                Err(error) => {
-                    tracing::warn!(%topic, %error, "a message cannot be passed on; it is tried again");
-                    tokio::time::sleep(PAUSE).await;
-                }
+        keep_publishing(self.bus.as_ref(), self.line_up(topic, envelope), topic, envelope).await
+    }
+}
+
+fn line_up(bus: &dyn Bus, topic: &Topic, envelope: &Envelope) -> Receipt {
+    bus.publish(bus.room_inside(), topic, key(envelope.sender_id), envelope.to_bytes().into())
+}
+
+/// Waits until the bus has it, and publishes it again while it does not.
+async fn keep_publishing(
+    bus: &dyn Bus,
+    mut receipt: Receipt,
+    topic: &Topic,
+    envelope: &Envelope,
+) -> Result<(), bus::Error> {
+    loop {
+        match receipt.await {
+            Ok(_) => return Ok(()),
+            Err(error @ (bus::Error::Closed(_) | bus::Error::TooLarge { .. })) => return Err(error),
+            Err(error) => {
+                tracing::warn!(%topic, %error, "a message cannot be passed on; it is tried again");
+                tokio::time::sleep(PAUSE).await;
+                receipt = line_up(bus, topic, envelope);
             }
         }
     }
@@ -144,7 +186,7 @@ impl StageActor {
 
 /// Brings one message through the stage. A stage that panics over it holds up only its sender; after
 /// [`MAX_ATTEMPTS`] the message is put aside.
-async fn run(stage: Arc<dyn Stage>, hops: Arc<Hops>, job: Job) -> Result<(), bus::Error> {
+async fn run(stage: Arc<dyn Stage>, hops: Arc<Hops>, mut job: Job) -> Result<(), bus::Error> {
     let mut crashes = 0;
     let outcome = loop {
         let attempt = async { stage.apply(job.envelope.clone()).await };
@@ -159,22 +201,10 @@ async fn run(stage: Arc<dyn Stage>, hops: Arc<Hops>, job: Job) -> Result<(), bus
         tokio::time::sleep(PAUSE).await;
     };
     let Outcome { pass, made } = outcome;
-    for made in made {
-        let Some(first) = made.event_destinations.first().cloned() else { continue };
-        match hops.publish(&first, &made).await {
-            Err(error @ bus::Error::TooLarge { .. }) => {
-                // A setting of the bus that is too small for the largest message: `Config::check` refuses it.
-                tracing::error!(%error, cause_uid = ?made.cause_uid, "a made message cannot be sent");
-            }
-            sent => sent?,
-        }
-    }
+    job.made.extend(made);
     match pass {
-        Some(envelope) => hops.pass(Job { envelope, ticket: job.ticket }).await,
-        None => {
-            job.ticket.finish();
-            Ok(())
-        }
+        Some(envelope) => hops.pass(Job { envelope, ..job }).await,
+        None => hops.settle(job.made).await.map(|()| job.ticket.finish()),
     }
 }
 

@@ -41,6 +41,11 @@ struct Grant {
 }
 
 #[derive(Deserialize)]
+struct Uploaded {
+    version: u64,
+}
+
+#[derive(Deserialize)]
 struct User {
     id: u64,
 }
@@ -118,6 +123,22 @@ impl Accounts {
         }
     }
 
+    /// Has every account upload and activate a script.
+    pub(crate) async fn give_script(&self, direction: &str, source: &str) -> anyhow::Result<()> {
+        let tokens: Vec<String> = self.accounts.borrow().iter().map(|account| account.access_token.clone()).collect();
+        let give = |token: String| async move {
+            let base = format!("{}/api/v1/users/me/scripts/{direction}", self.base_url);
+            let upload = self.http.post(&base).bearer_auth(&token).header("content-type", "text/x-luau");
+            let uploaded: Uploaded = accept(upload.body(source.to_owned())).await?;
+            let version = serde_json::json!({"version": uploaded.version});
+            let activate = self.http.post(format!("{base}/activate")).bearer_auth(&token).json(&version);
+            accept::<serde_json::Value>(activate).await.map(drop)
+        };
+        let mut given = stream::iter(tokens.into_iter().map(give)).buffer_unordered(CONCURRENT_REGISTRATIONS);
+        while given.try_next().await?.is_some() {}
+        Ok(())
+    }
+
     async fn register_one(&self, username: &str) -> anyhow::Result<Account> {
         let password = format!("{:016x}-{:016x}", random_word(), random_word());
         let grant = self.post("/api/v1/users", &Credentials { username, password: &password }).await?;
@@ -144,6 +165,16 @@ impl Accounts {
             }
         }
     }
+}
+
+/// Sends a request that must be answered by success.
+async fn accept<T: serde::de::DeserializeOwned>(request: reqwest::RequestBuilder) -> anyhow::Result<T> {
+    let response = request.send().await?;
+    let status = response.status();
+    if !status.is_success() {
+        bail!("a script was answered by {status}: {}", response.text().await.unwrap_or_default());
+    }
+    response.json().await.context("the answer about a script")
 }
 
 /// What the server says about when to come again.

@@ -84,12 +84,27 @@ pub(crate) struct Load {
     pub(crate) warm_up: u64,
 }
 
+/// Scripts that every user of the run uploads and activates before the load begins. What they make of a body must begin
+/// as it did, or the check has losses.
+#[derive(Debug, Default, Clone, Args)]
+pub(crate) struct Scripts {
+    /// Sees what comes in.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) incoming: Option<PathBuf>,
+    /// Sees what goes out.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) outgoing: Option<PathBuf>,
+}
+
 /// Arguments of `pairs`.
 #[derive(Debug, Args)]
 pub(crate) struct Pairs {
     /// Users, an even number.
     #[arg(long, default_value_t = 200, value_parser = even)]
     pub(crate) users: usize,
+    /// Scripts that every user has.
+    #[command(flatten)]
+    pub(crate) scripts: Scripts,
     /// How fast, how large, how long.
     #[command(flatten)]
     pub(crate) load: Load,

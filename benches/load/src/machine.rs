@@ -21,6 +21,19 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
+    /// Of a process and all its children, such as the workers of scripts, together.
+    pub(crate) fn of_family(pid: u32) -> Option<Self> {
+        let mut sum = Self::of(pid)?;
+        for child in children(pid) {
+            // One that has ended meanwhile uses nothing.
+            let Some(usage) = Self::of(child) else { continue };
+            sum.rss_kib += usage.rss_kib;
+            sum.anon_kib += usage.anon_kib;
+            sum.cpu_seconds += usage.cpu_seconds;
+        }
+        Some(sum)
+    }
+
     /// Reads it from `/proc`; absent for a process that is not here.
     pub(crate) fn of(pid: u32) -> Option<Self> {
         let folder = Path::new("/proc").join(pid.to_string());
@@ -32,6 +45,14 @@ impl Usage {
             cpu_seconds: stat_ticks(&stat)? as f64 / rustix::param::clock_ticks_per_second() as f64,
         })
     }
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let Ok(threads) = std::fs::read_dir(Path::new("/proc").join(pid.to_string()).join("task")) else {
+        return Vec::new();
+    };
+    let lists = threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
 }
 
 fn status_kib(status: &str, key: &str) -> Option<u64> {

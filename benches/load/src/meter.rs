@@ -53,7 +53,7 @@ impl Meter {
         Reading {
             at: Instant::now(),
             counters: self.hub.book.borrow().counters,
-            server: self.server_pid.and_then(Usage::of),
+            server: self.server_pid.and_then(Usage::of_family),
             generator: Usage::of(std::process::id()),
         }
     }
@@ -79,7 +79,7 @@ async fn watch(hub: Rc<Hub>, pid: Option<u32>, samples: Rc<RefCell<Vec<Sample>>>
     loop {
         ticks.tick().await;
         let (now, counters) = (Instant::now(), hub.book.borrow().counters);
-        let rss = pid.and_then(Usage::of).map(|usage| usage.rss_kib);
+        let rss = pid.and_then(Usage::of_family).map(|usage| usage.rss_kib);
         if let Some(rss_kib) = rss {
             samples.borrow_mut().push(Sample { second: (now - start).as_secs_f64(), rss_kib });
         }

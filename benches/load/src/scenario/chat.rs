@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context as _;
+
 use crate::{
     accounts::Accounts,
     book::Book,
@@ -30,6 +32,7 @@ pub(crate) struct Plan {
     /// A sender and its recipients, by user.
     lines: Vec<(usize, Vec<usize>)>,
     load: cli::Load,
+    scripts: cli::Scripts,
     /// Whether memory over time is the point.
     is_soak: bool,
 }
@@ -37,10 +40,10 @@ pub(crate) struct Plan {
 impl Plan {
     /// Users 0 and 1 write to each other, 2 and 3, and so on.
     pub(crate) fn pairs(pairs: cli::Pairs) -> Self {
-        let (users, load) = (pairs.users, pairs.load);
+        let cli::Pairs { users, scripts, load } = pairs;
         let title = format!("pairs: {users} users, {}", describe(&load));
         let lines = (0..users).map(|user| (user, vec![user ^ 1])).collect();
-        Self { title, label: "pairs", users, lines, load, is_soak: false }
+        Self { title, label: "pairs", users, lines, load, scripts, is_soak: false }
     }
 
     /// The recipients come first, then the senders.
@@ -49,20 +52,27 @@ impl Plan {
         let title = format!("groups: {senders} senders to {recipients} recipients, {}", describe(&load));
         let users = recipients + senders;
         let lines = (recipients..users).map(|sender| (sender, (0..recipients).collect())).collect();
-        Self { title, label: "groups", users, lines, load, is_soak: false }
+        Self { title, label: "groups", users, lines, load, scripts: cli::Scripts::default(), is_soak: false }
     }
 
     /// Pairs in an open loop.
     pub(crate) fn soak(soak: cli::Soak) -> Self {
         let cli::Soak { users, rate, seconds, warm_up, bytes } = soak;
         let load = cli::Load { bytes, in_flight: 1, rate: Some(rate), seconds, warm_up };
-        let pairs = Self::pairs(cli::Pairs { users, load });
+        let pairs = Self::pairs(cli::Pairs { users, scripts: cli::Scripts::default(), load });
         Self { title: pairs.title.replacen("pairs", "soak", 1), label: "soak", is_soak: true, ..pairs }
     }
 
     /// Does it.
     pub(crate) async fn run(self, stage: &Stage<'_>) -> anyhow::Result<Report> {
         let accounts = Rc::new(Accounts::register(&stage.server.url, self.users).await?);
+        for (direction, file) in [("incoming", &self.scripts.incoming), ("outgoing", &self.scripts.outgoing)] {
+            if let Some(file) = file {
+                let source =
+                    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+                accounts.give_script(direction, &source).await?;
+            }
+        }
         let mut book = Book::new(self.users);
         let lines: Vec<(LineId, usize)> = self
             .lines
@@ -134,7 +144,7 @@ mod tests {
 
     #[test]
     fn pairs_write_to_each_other_and_groups_to_all_recipients() {
-        let pairs = Plan::pairs(cli::Pairs { users: 4, load: load() });
+        let pairs = Plan::pairs(cli::Pairs { users: 4, scripts: cli::Scripts::default(), load: load() });
         assert_eq!(pairs.lines, [(0, vec![1]), (1, vec![0]), (2, vec![3]), (3, vec![2])]);
         let groups = Plan::groups(cli::Groups { recipients: 2, senders: 1, load: load() });
         assert_eq!((groups.users, groups.lines), (3, vec![(2, vec![0, 1])]));

@@ -25,7 +25,11 @@ async fn play(fault: Fault, scenario: impl AsyncFnOnce(&Stage<'_>) -> anyhow::Re
 
 /// Two users with one message each under way: whatever is late can only be the server's doing.
 fn pairs(in_flight: u32, rate: Option<u64>) -> Plan {
-    Plan::pairs(cli::Pairs { users: 2, load: cli::Load { bytes: 50, in_flight, rate, seconds: 1, warm_up: 0 } })
+    Plan::pairs(cli::Pairs {
+        users: 2,
+        scripts: cli::Scripts::default(),
+        load: cli::Load { bytes: 50, in_flight, rate, seconds: 1, warm_up: 0 },
+    })
 }
 
 #[tokio::test]
