@@ -10,20 +10,17 @@ mod frames;
 mod machine;
 mod notice;
 mod outbox;
-mod password;
 mod people;
-mod sanitize;
 mod socket;
 mod terminal;
 mod view;
 
-use std::path::PathBuf;
-
 use anyhow::Context;
 
-use self::api::{Api, Credentials};
+use self::api::Api;
 use self::client::Client;
 use self::terminal::Terminal;
+use crate::client::LoginArgs;
 
 /// Chat in a terminal, or from a script.
 ///
@@ -36,27 +33,12 @@ use self::terminal::Terminal;
   echo 'the backup is done' | parlor chat --as cron --with alice --password-file /run/secrets/cron
   PARLOR_PASSWORD=… parlor chat --as alice --json <messages.txt | jq .messageBody")]
 pub struct ChatArgs {
-    /// Your name on the server.
-    #[arg(long = "as", value_name = "NAME")]
-    name: String,
-
-    /// Where the server is: what a browser would open.
-    #[arg(long, value_name = "URL", env = "PARLOR_URL", default_value = "http://127.0.0.1:8080")]
-    url: String,
+    #[command(flatten)]
+    login: LoginArgs,
 
     /// Whom to talk to at first; several names, between commas, are a group.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     with: Vec<String>,
-
-    /// Read the password from the first line of standard input; what follows are messages.
-    ///
-    /// Without this or a file, the password is PARLOR_PASSWORD of the environment, or is asked for.
-    #[arg(long, conflicts_with = "password_file")]
-    password_stdin: bool,
-
-    /// Read the password from the first line of a file.
-    #[arg(long, value_name = "FILE")]
-    password_file: Option<PathBuf>,
 
     /// Make the account if the server does not know it.
     #[arg(long)]
@@ -73,9 +55,9 @@ pub struct ChatArgs {
 /// If the server cannot be reached or refuses the login, if it ends the connection for good, or if at the end
 /// something is not accepted; the error then lists it.
 pub async fn run(args: ChatArgs) -> anyhow::Result<()> {
-    let credentials = Credentials { password: find_password(&args).await?, username: args.name };
-    let mut api = Api::new(&args.url, credentials)?;
-    let user = api.enter(args.register).await.with_context(|| format!("cannot log in at {}", args.url))?;
+    let url = args.login.url.clone();
+    let mut api = Api::new(&url, args.login.credentials().await?)?;
+    let user = api.enter(args.register).await.with_context(|| format!("cannot log in at {url}"))?;
     let terminal = Terminal::open(args.json);
     let printed = terminal.printed;
     let interrupt = async {
@@ -89,19 +71,6 @@ pub async fn run(args: ChatArgs) -> anyhow::Result<()> {
     drop(client);
     printed.wait().await;
     outcome
-}
-
-async fn find_password(args: &ChatArgs) -> anyhow::Result<String> {
-    if args.password_stdin {
-        return password::from_stdin();
-    }
-    if let Some(path) = &args.password_file {
-        return password::from_file(path);
-    }
-    match std::env::var("PARLOR_PASSWORD") {
-        Ok(password) if !password.is_empty() => Ok(password),
-        _ => password::ask(&args.name).await,
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use actix_cors::Cors;
 use actix_web::dev::Service as _;
 use actix_web::http::Method;
-use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use actix_web::web::{self, ServiceConfig};
 
 use crate::accounts::Accounts;
@@ -28,12 +28,14 @@ pub mod nodes;
 pub mod openapi;
 pub mod page;
 pub mod problem;
+pub mod scripts;
 pub mod user_ref;
 pub mod users;
 pub mod ws;
 
 pub use client_address::TrustedProxies;
 pub use problem::Problem;
+pub use scripts::ScriptRequests;
 
 /// What the handlers work with; put into the app as `web::Data<State>`.
 #[derive(Clone, Debug)]
@@ -46,6 +48,8 @@ pub struct State {
     pub clock: Clock,
     /// What looks after scripts.
     pub scripts: Scripts,
+    /// How often somebody may upload and try.
+    pub script_requests: ScriptRequests,
     /// Whose word about the client's address is taken.
     pub trusted_proxies: TrustedProxies,
 }
@@ -83,6 +87,7 @@ fn register(cfg: &mut ServiceConfig, max_message_request: usize, cors: Cors, bus
         .configure(me::routes)
         .configure(admin::routes)
         .configure(nodes::routes)
+        .configure(scripts::routes)
         .configure(messages::routes(max_message_request))
         .configure(inbox::routes)
         .configure(conversations::routes)
@@ -107,7 +112,7 @@ fn cross_origin(allowed: &[String]) -> Cors {
     let cors = Cors::default()
         .allowed_methods(methods)
         .allowed_headers([AUTHORIZATION, CONTENT_TYPE])
-        .expose_headers([RETRY_AFTER])
+        .expose_headers([LOCATION, RETRY_AFTER])
         .max_age(3600);
     allowed.iter().fold(cors, |cors, origin| match origin.as_str() {
         "*" => cors.allow_any_origin(),

@@ -5,6 +5,7 @@ pub mod actors;
 pub mod automation;
 pub mod chat;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod envelope;

@@ -100,6 +100,9 @@ declare! {
     counter script_switched_off(reason) "parlor_scripts_switched_off_total"
         /// Scripts that the server switched off: over_budget, failing, kills_workers.
         ;
+    counter automation_log_left_out(reason) "parlor_automation_log_left_out_total"
+        /// Entries of owners' logs that were not written: owner (too many of one), owners, queue (too many of all), store.
+        ;
     gauge runners() "parlor_script_runners"
         /// Users whose scripts' runner is awake on this node.
         ;

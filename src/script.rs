@@ -13,6 +13,7 @@ pub mod protocol;
 pub mod sources;
 pub mod standing;
 pub mod stats;
+pub mod trial;
 pub mod worker;
 
 use crate::automation::Automation;
@@ -31,4 +32,6 @@ pub struct Scripts {
     pub stats: stats::Stats,
     /// The limits.
     pub options: ScriptsOptions,
+    /// What may come of a run.
+    pub effect_limits: effects::EffectLimits,
 }

@@ -15,7 +15,7 @@ use crate::config::accounts::{Allowance, LoginLimits};
 
 /// Keys that one limit remembers. Those whose allowance is whole again are forgotten first; while this many are not,
 /// everybody is refused: to forget them would be to lift the limit for whoever is over it.
-const MAX_KEYS: usize = 100_000;
+pub(crate) const MAX_KEYS: usize = 100_000;
 /// How often at most a full limit looks for what it may forget.
 const SWEEP_EVERY_MILLIS: i64 = 1_000;
 
@@ -91,8 +91,9 @@ impl governor::clock::Clock for LimitClock {
     }
 }
 
+/// One limit, by whatever key.
 #[derive(Debug)]
-struct Limit<K: Hash + Eq + Clone> {
+pub(crate) struct Limit<K: Hash + Eq + Clone> {
     /// `None`: more than an attempt a nanosecond is allowed.
     limiter: Option<RateLimiter<K, HashMapStateStore<K>, LimitClock, NoOpMiddleware<Duration>>>,
     clock: LimitClock,
@@ -102,7 +103,8 @@ struct Limit<K: Hash + Eq + Clone> {
 }
 
 impl<K: Hash + Eq + Clone> Limit<K> {
-    fn new(allowance: Allowance, clock: &Clock, max_keys: usize) -> Self {
+    /// So many attempts of each key, counted by `clock`, of so many keys.
+    pub(crate) fn new(allowance: Allowance, clock: &Clock, max_keys: usize) -> Self {
         let clock = LimitClock(clock.clone());
         let interval = Duration::from_secs(allowance.seconds.get().into()) / allowance.attempts.get();
         let limiter = Quota::with_period(interval)
@@ -110,7 +112,8 @@ impl<K: Hash + Eq + Clone> Limit<K> {
         Self { limiter, clock, interval, max_keys, next_sweep: AtomicI64::new(i64::MIN) }
     }
 
-    fn count(&self, key: &K) -> Result<(), Limited> {
+    /// Counts an attempt.
+    pub(crate) fn count(&self, key: &K) -> Result<(), Limited> {
         let Some(limiter) = &self.limiter else { return Ok(()) };
         if limiter.len() >= self.max_keys {
             let now = self.clock.0.now().timestamp_millis();

@@ -27,7 +27,7 @@ use crate::automation::Automation;
 use crate::automation::log::AutomationLog;
 use crate::clock::Clock;
 use crate::config::{Config, GATEWAY};
-use crate::http::{State, TrustedProxies};
+use crate::http::{ScriptRequests, State, TrustedProxies};
 use crate::intake::Intake;
 use crate::pipeline::auto_reply::AutoReplyStage;
 use crate::pipeline::bus::{Bus, Topic};
@@ -258,7 +258,7 @@ impl Node {
         let scripts = start_scripts(&config, automation).await?;
         let runs = Arc::new(ByRunners(
             Runners::new(Arc::new(RunnerDeps {
-                limits: config.scripts.effect_limits(config.session.max_message_bytes),
+                limits: scripts.effect_limits,
                 sources: runner::memory(),
                 scripts: scripts.clone(),
                 log: log.clone(),
@@ -278,7 +278,9 @@ impl Node {
             stop: Notify::new(),
             failed: Notify::new(),
         }));
-        let state = State { accounts, store: store.clone(), clock: clock.clone(), scripts, trusted_proxies };
+        let script_requests = ScriptRequests::new(config.scripts.requests_per_minute, &clock);
+        let state =
+            State { accounts, store: store.clone(), clock: clock.clone(), scripts, script_requests, trusted_proxies };
         let node = Self { handle, store, bus, deps, state, log, runs, config, _lock: lock };
         node.start_stages(catalogue, &clock);
         let listener = Listener {
@@ -397,6 +399,10 @@ impl Node {
     /// Makes everything durable and closes the files.
     pub async fn close(self) {
         self.bus.close().await;
+        self.state.scripts.workers.stop().await;
+        if tokio::time::timeout(CLOSE_LIMIT, self.log.flush()).await.is_err() {
+            tracing::warn!("what automation did last is not in its owners' logs: the tables take no writes");
+        }
         if tokio::time::timeout(CLOSE_LIMIT, self.store.close()).await.is_err() {
             tracing::warn!("another process holds the tables; what was accepted is on the bus");
         }
@@ -414,7 +420,9 @@ async fn start_scripts(config: &Config, automation: Automation) -> Result<Script
     } else {
         Workers::none("the pipeline has neither `outgoing` nor `incoming`")
     };
-    Ok(Scripts { sources, workers, automation, stats: Stats::default(), options: config.scripts.clone() })
+    let (options, stats) = (config.scripts.clone(), Stats::default());
+    let effect_limits = options.effect_limits(config.session.max_message_bytes);
+    Ok(Scripts { sources, workers, automation, stats, options, effect_limits })
 }
 
 /// One process for each data folder.

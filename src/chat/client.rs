@@ -19,9 +19,9 @@ use super::machine::Machine;
 use super::notice::excerpt;
 use super::outbox;
 use super::people::People;
-use super::sanitize::sanitize;
 use super::socket::{Incoming, Socket};
 use super::terminal::{Input, Output};
+use crate::client::sanitize::sanitize;
 use crate::ids::{ConversationId, Seq, UserId};
 
 /// How long the end waits for what is not yet accepted.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::sanitize::sanitize;
+use crate::client::sanitize::sanitize;
 
 /// How much of a message is repeated when it is spoken about.
 const EXCERPT: usize = 60;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::api::{Api, User};
-use super::sanitize::sanitize;
+use crate::client::sanitize::sanitize;
 use crate::ids::UserId;
 
 /// The people of a chat.

@@ -259,6 +259,6 @@ fn the_command_line_is_sound() {
     use clap::{CommandFactory, Parser};
     Cli::command().debug_assert();
     let args = Cli::parse_from(["chat", "--as", "alice", "--with", "bob,carol", "--url", "http://localhost:1"]).chat;
-    assert_eq!((args.name.as_str(), args.with.len(), args.register), ("alice", 2, false));
+    assert_eq!((args.login.name.as_str(), args.with.len(), args.register), ("alice", 2, false));
     assert!(Cli::try_parse_from(["chat", "--as", "a", "--password-stdin", "--password-file", "f"]).is_err());
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeZone, Utc};
 
 use super::frames::Message;
-use super::sanitize;
+use crate::client::sanitize;
 
 /// A message of the current conversation, or with `elsewhere` the names of those of another.
 pub(super) fn line(message: &Message, sender: &str, elsewhere: Option<&str>, time: &str) -> String {

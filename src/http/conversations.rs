@@ -1,13 +1,11 @@
 //! `GET /conversations` and their messages; and how a read mark becomes known.
 
-use std::num::NonZeroU32;
-
 use actix_web::web::{self, Data, Json, Path, Query, ServiceConfig};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::auth::Caller;
-use super::page::{self, Page};
+use super::page::{BackwardsQuery, Page};
 use super::problem::resource;
 use super::{Problem, State};
 use crate::actors::session::view;
@@ -38,27 +36,6 @@ pub struct ConversationBody {
     last_message: MessageView,
 }
 
-/// Which part of a list that runs backwards.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct BackwardsQuery {
-    /// Only what stands before this `seq`: the `next` of the page before.
-    #[param(value_type = Option<i64>, minimum = 0)]
-    before: Option<i64>,
-    /// How many; 50 by default, 100 at most.
-    #[param(value_type = Option<u32>, minimum = 1)]
-    limit: Option<NonZeroU32>,
-}
-
-impl BackwardsQuery {
-    fn read(&self) -> Result<(Option<Seq>, u32), Problem> {
-        if self.before.is_some_and(|before| before < 0) {
-            return Err(Problem::bad_query("`before` must be 0 or more").field("before"));
-        }
-        Ok((self.before.map(Seq), page::limit(self.limit)))
-    }
-}
-
 /// The caller's conversations, the one with the newest message first. `next` is the `before` of the next page.
 #[utoipa::path(get, path = "/api/v1/conversations", tag = "messages", security(("bearer" = [])), params(BackwardsQuery),
     responses(
@@ -72,6 +49,7 @@ async fn list(
     query: Query<BackwardsQuery>,
 ) -> Result<Json<Page<ConversationBody>>, Problem> {
     let (before, limit) = query.read()?;
+    let before = before.map(Seq);
     let mut found = state.store.conversations(identity.user_id, before, limit + 1).await?;
     let more = found.len() > limit as usize;
     found.truncate(limit as usize);
@@ -103,6 +81,7 @@ async fn messages(
     query: Query<BackwardsQuery>,
 ) -> Result<Json<Page<MessageView>>, Problem> {
     let (before, limit) = query.read()?;
+    let before = before.map(Seq);
     let found = state.store.history(identity.user_id, id.into_inner(), before, limit + 1).await?;
     let mut found =
         found.ok_or_else(|| Problem::missing("unknown_conversation", "no conversation of yours has this id"))?;

@@ -9,7 +9,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::problem::{CONTENT_TYPE, Document, resource};
-use super::{Problem, admin, auto_reply, conversations, filtered, inbox, login, me, messages, nodes, users};
+use super::{Problem, admin, auto_reply, conversations, filtered, inbox, login, me, messages, nodes, scripts, users};
 
 const JSON_PATH: &str = "/api/v1/openapi.json";
 
@@ -41,6 +41,16 @@ const JSON_PATH: &str = "/api/v1/openapi.json";
         auto_reply::put,
         nodes::list,
         nodes::drain,
+        scripts::overview,
+        scripts::upload::upload,
+        scripts::activation::activate,
+        scripts::activation::disable,
+        scripts::versions::list,
+        scripts::versions::one,
+        scripts::versions::source,
+        scripts::trial::try_out,
+        scripts::log::list,
+        scripts::switched_off::list,
     ),
     components(schemas(Document)),
     modifiers(&Bearer, &Problems),
@@ -49,6 +59,8 @@ const JSON_PATH: &str = "/api/v1/openapi.json";
         (name = "users", description = "Whom one can write to"),
         (name = "messages", description = "Send, and read what was delivered"),
         (name = "automation", description = "What answers, edits and filters for a user"),
+        (name = "scripts", description = "Look after one's scripts; the owner and administrators may, to others they are \
+         not there"),
         (name = "administration", description = "For the role `admin`"),
     )
 )]

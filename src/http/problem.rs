@@ -13,6 +13,8 @@ use utoipa::ToSchema;
 use crate::accounts::{self, password, refresh};
 use crate::intake::Rejection;
 use crate::protocol::frames::MAX_CLIENT_MESSAGE_ID_BYTES;
+use crate::script::call::Diagnostic;
+use crate::script::sources;
 use crate::store;
 
 /// The media type of problem documents.
@@ -35,6 +37,7 @@ pub struct Problem {
     retry_after: Option<Duration>,
     challenge: Option<Challenge>,
     allow: Option<&'static str>,
+    diagnostics: Vec<Diagnostic>,
 }
 
 /// What `WWW-Authenticate` says (RFC 6750, section 3).
@@ -75,13 +78,18 @@ pub struct Document {
     /// The column of the line, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     column: Option<usize>,
+    /// All that is wrong with a script, and what is odd about it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    diagnostics: Vec<Diagnostic>,
 }
 
 impl Problem {
     /// A problem with a status, a stable code in `snake_case`, and a sentence for people.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         let (field, place, retry_after, challenge, allow) = (None, None, None, None, None);
-        Self { status, code, detail: detail.into(), field, place, retry_after, challenge, allow }
+        let diagnostics = Vec::new();
+        Self { status, code, detail: detail.into(), field, place, retry_after, challenge, allow, diagnostics }
     }
 
     /// Names the field of the request that is to blame.
@@ -94,6 +102,12 @@ impl Problem {
     #[must_use]
     pub fn at(self, line: usize, column: usize) -> Self {
         Self { place: Some((line, column)), ..self }
+    }
+
+    /// Lists what is wrong with a script.
+    #[must_use]
+    pub fn diagnostics(self, diagnostics: Vec<Diagnostic>) -> Self {
+        Self { diagnostics, ..self }
     }
 
     /// Says when to try again: `Retry-After`, in whole seconds, rounded up.
@@ -222,6 +236,7 @@ impl ResponseError for Problem {
             field: self.field,
             line: self.place.map(|(line, _)| line),
             column: self.place.map(|(_, column)| column),
+            diagnostics: self.diagnostics.clone(),
         })
     }
 }
@@ -288,6 +303,22 @@ impl From<Rejection> for Problem {
 impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Self {
         Self::of_store(&error)
+    }
+}
+
+impl From<sources::Error> for Problem {
+    fn from(error: sources::Error) -> Self {
+        match &error {
+            sources::Error::Store(_) | sources::Error::Late => {
+                tracing::error!(%error, "a request was refused: the sources of scripts cannot be had");
+                let detail = "the object store does not answer as it should: try again";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).retry_after(RESTART)
+            }
+            sources::Error::Url(_)
+            | sources::Error::Folder { .. }
+            | sources::Error::Damaged(_)
+            | sources::Error::Missing(_) => Self::internal(&error),
+        }
     }
 }
 

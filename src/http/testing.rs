@@ -10,7 +10,7 @@ use chrono::DateTime;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{State, TrustedProxies, api};
+use super::{ScriptRequests, State, TrustedProxies, api};
 use crate::accounts::{Accounts, Keys, Role};
 use crate::actors::busy::BusyCount;
 use crate::automation::Automation;
@@ -52,9 +52,12 @@ impl TestApi {
             automation: Automation::new(store.clone()),
             stats: Stats::default(),
             options: ScriptsOptions::default(),
+            effect_limits: ScriptsOptions::default().effect_limits(1000),
         };
         let trusted_proxies = TrustedProxies::parse(&["10.0.0.0/8"]).unwrap();
-        Self { _folder: folder, state: State { accounts, store, clock, scripts, trusted_proxies } }
+        let script_requests = ScriptRequests::new(ScriptsOptions::default().requests_per_minute, &clock);
+        let state = State { accounts, store, clock, scripts, script_requests, trusted_proxies };
+        Self { _folder: folder, state }
     }
 
     /// Sends a request.

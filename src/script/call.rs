@@ -192,7 +192,7 @@ impl FailureKind {
 }
 
 /// A failed run, in words for the script's owner.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, thiserror::Error)]
 #[error("{detail}")]
 pub struct Failure {
     /// What kind.

@@ -146,6 +146,24 @@ impl Store {
         Ok(placed)
     }
 
+    /// The newest messages of a user's inbox that the user sent, or that others did, newest first, of the last 1,000
+    /// messages there.
+    ///
+    /// # Errors
+    /// [`Error::Sql`], [`Error::Corrupt`].
+    pub async fn newest_of(&self, user: UserId, sent: bool, limit: u32) -> Result<Vec<InboxEntry>, Error> {
+        let rows = sqlx::query(select_entries!(
+            "WHERE i.user_id = $1 AND i.seq > (SELECT max(seq) - 1000 FROM inbox WHERE user_id = $1) \
+             AND (m.sender_id = $1) = $2 ORDER BY i.seq DESC LIMIT $3"
+        ))
+        .bind(user.0)
+        .bind(sent)
+        .bind(limit)
+        .fetch_all(&self.reader)
+        .await?;
+        rows.iter().map(entry).collect()
+    }
+
     /// The last place given in a user's inbox; 0 when it is empty.
     ///
     /// # Errors

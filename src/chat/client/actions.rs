@@ -8,10 +8,10 @@ use crate::chat::command::HISTORY;
 use crate::chat::event::{Action, Event};
 use crate::chat::frames::{ClientFrame, Message};
 use crate::chat::notice::excerpt;
-use crate::chat::sanitize;
 use crate::chat::socket::Socket;
 use crate::chat::terminal::Output;
 use crate::chat::view;
+use crate::client::sanitize;
 use crate::ids::{ConversationId, Seq, UserId};
 
 impl Client {

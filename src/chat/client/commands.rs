@@ -9,8 +9,8 @@ use crate::chat::command::{Command, HELP, HISTORY};
 use crate::chat::event::Event;
 use crate::chat::frames::Message;
 use crate::chat::notice::{Notice, excerpt};
-use crate::chat::sanitize::sanitize;
 use crate::chat::view;
+use crate::client::sanitize::sanitize;
 use crate::ids::{ConversationId, Seq, UserId};
 
 impl Client {

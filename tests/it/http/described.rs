@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::app::{TestApp, reply};
 
 /// Every route there is, and whether it is for administrators.
-const ROUTES: [(&str, &str); 21] = [
+const ROUTES: [(&str, &str); 31] = [
     ("post", "/api/v1/users"),
     ("get", "/api/v1/users"),
     ("post", "/api/v1/login"),
@@ -30,6 +30,16 @@ const ROUTES: [(&str, &str); 21] = [
     ("put", "/api/v1/admin/users/{id}/password"),
     ("get", "/api/v1/admin/nodes"),
     ("post", "/api/v1/admin/nodes/{id}/drain"),
+    ("get", "/api/v1/users/{id}/scripts"),
+    ("post", "/api/v1/users/{id}/scripts/{direction}"),
+    ("post", "/api/v1/users/{id}/scripts/{direction}/activate"),
+    ("post", "/api/v1/users/{id}/scripts/{direction}/disable"),
+    ("get", "/api/v1/users/{id}/scripts/{direction}/versions"),
+    ("get", "/api/v1/users/{id}/scripts/{direction}/versions/{version}"),
+    ("get", "/api/v1/users/{id}/scripts/{direction}/versions/{version}/source"),
+    ("post", "/api/v1/users/{id}/scripts/{direction}/try"),
+    ("get", "/api/v1/users/{id}/scripts/{direction}/log"),
+    ("get", "/api/v1/admin/scripts/switched-off"),
 ];
 
 #[tokio::test]
@@ -47,7 +57,8 @@ async fn the_description_lists_the_routes_that_are_served_and_no_other() {
     assert_eq!(described, BTreeSet::from(ROUTES));
     for (method, path) in described {
         let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
-        let answer = reply(app.request(method.clone(), &path.replace("{id}", "1"), None).json(&json!({}))).await;
+        let url = path.replace("{id}", "1").replace("{direction}", "incoming").replace("{version}", "1");
+        let answer = reply(app.request(method.clone(), &url, None).json(&json!({}))).await;
         assert!(![404, 405, 500].contains(&answer.status), "{method} {path}: {} {}", answer.status, answer.text);
         // Whatever is refused is described.
         let operation = &document.json["paths"][path][method.as_str().to_lowercase()];

@@ -6,18 +6,18 @@ use std::fmt::Write as _;
 const CONTINUATION: &str = "\n    ";
 
 /// One line of text in which every character that could harm or deceive is spelt out, as in `\u{1b}`.
-pub(super) fn sanitize(text: &str) -> String {
+pub(crate) fn sanitize(text: &str) -> String {
     escape(text, |_| None)
 }
 
 /// A message body: as [`sanitize`], but its line breaks become indented continuation lines.
-pub(super) fn body(text: &str) -> String {
+pub(crate) fn body(text: &str) -> String {
     let text = text.replace("\r\n", "\n");
     text.split('\n').map(sanitize).collect::<Vec<_>>().join(CONTINUATION)
 }
 
 /// A serialised JSON document in which harmful characters are spelt the JSON way: still the same document.
-pub(super) fn json(text: &str) -> String {
+pub(crate) fn json(text: &str) -> String {
     escape(text, |c| {
         let mut units = [0; 2];
         Some(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect())

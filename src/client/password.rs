@@ -8,18 +8,18 @@ use anyhow::Context;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 /// The first line of a file.
-pub(super) fn from_file(path: &Path) -> anyhow::Result<String> {
+pub(crate) fn from_file(path: &Path) -> anyhow::Result<String> {
     let file = File::open(path).with_context(|| format!("cannot open the password file {}", path.display()))?;
     first_line(BufReader::new(file)).with_context(|| format!("cannot read a password from {}", path.display()))
 }
 
 /// The first line of standard input; what follows is left to be read as messages.
-pub(super) fn from_stdin() -> anyhow::Result<String> {
+pub(crate) fn from_stdin() -> anyhow::Result<String> {
     first_line(io::stdin().lock()).context("cannot read a password from standard input")
 }
 
 /// Asks at the terminal, even if standard input is something else.
-pub(super) async fn ask(name: &str) -> anyhow::Result<String> {
+pub(crate) async fn ask(name: &str) -> anyhow::Result<String> {
     let mut terminal =
         OpenOptions::new().read(true).write(true).open("/dev/tty").context(
             "no password, and no terminal to ask at: use PARLOR_PASSWORD, --password-file or --password-stdin",
