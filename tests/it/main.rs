@@ -18,5 +18,6 @@ mod http;
 mod inside;
 mod migrations;
 mod naughty;
+mod pool;
 mod socket;
 mod stages;
