@@ -1,7 +1,6 @@
 //! The pool of workers: with the real ones, and with ones that hang, die, lie, flood and do not read.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parlor::config::scripts::ScriptsOptions;
