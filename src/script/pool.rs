@@ -255,11 +255,12 @@ impl Workers {
     async fn ask(&self, queue: &mpsc::Sender<Order>, work: Work) -> Answer {
         let (answer, answered) = oneshot::channel();
         let order = Order { work, answer, since: Instant::now() };
-        // Waits while the queue is full: so whoever asks for too much is slowed down.
-        let sent = queue.send(order).await;
-        match (sent, answered.await) {
-            (Ok(()), Ok(answer)) => answer,
-            _ => Answer::Failed(unavailable(self.0.closed.as_str())),
+        // Waits while the queue is full: so whoever asks for too much is slowed down. A refused order is dropped at
+        // once: while it lives, its answer may still come.
+        let sent = queue.send(order).await.is_ok();
+        match if sent { answered.await.ok() } else { None } {
+            Some(answer) => answer,
+            None => Answer::Failed(unavailable(self.0.closed.as_str())),
         }
     }
 }

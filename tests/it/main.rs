@@ -21,6 +21,7 @@ mod http;
 mod inside;
 mod migrations;
 mod naughty;
+mod pool;
 mod scripts;
 mod socket;
 mod stages;
