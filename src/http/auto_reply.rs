@@ -1,24 +1,28 @@
 //! `/users/{id}/auto-reply`: the standing auto-reply of a user.
 
 use actix_web::http::StatusCode;
-use actix_web::web::{self, Data, Json, Path, ServiceConfig};
+use actix_web::web::{self, Data, Json, Path, Query, ServiceConfig};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::auth::Caller;
+use super::page::{BackwardsQuery, Page};
 use super::problem::{json_config, resource};
+use super::scripts::log::LogBody;
 use super::user_ref::UserRef;
 use super::{Problem, State};
 use crate::accounts::Identity;
 use crate::actors::session::SessionDeps;
+use crate::automation::log::Source;
 use crate::ids::UserId;
 use crate::store::auto_reply::{AutoReplySettings, DEFAULT_REPEAT_AFTER_SECONDS, MAX_REPEAT_AFTER_SECONDS};
 
 /// Registers the resource; a request may have as many bytes as a message.
 pub fn routes(max_bytes: usize) -> impl FnOnce(&mut ServiceConfig) {
     move |cfg| {
-        let resource = resource("/users/{id}/auto-reply", "GET, PUT").app_data(json_config().limit(max_bytes));
-        cfg.service(resource.route(web::get().to(get)).route(web::put().to(put)));
+        let settings = resource("/users/{id}/auto-reply", "GET, PUT").app_data(json_config().limit(max_bytes));
+        cfg.service(settings.route(web::get().to(get)).route(web::put().to(put)))
+            .service(resource("/users/{id}/auto-reply/log", "GET").route(web::get().to(log)));
     }
 }
 
@@ -113,6 +117,27 @@ async fn put(
     let settings = kept.await.map_err(|error| Problem::internal(&error))??;
     tracing::info!(user_id = %user, enabled = settings.enabled, "auto-reply set");
     Ok(Json(settings.into()))
+}
+
+/// Who was answered, and who was not and why, newest first. `next` is the `before` of the next page.
+#[utoipa::path(get, path = "/api/v1/users/{id}/auto-reply/log", tag = "automation", security(("bearer" = [])),
+    params(("id" = String, Path, description = "A user id, or `me`"), BackwardsQuery), responses(
+        (status = 200, description = "A page of entries: `answered`, `not_answered`", body = Page<LogBody>),
+        (status = 400, description = "`invalid_query`"),
+        (status = 401, description = "`token_missing`, `token_expired` …"),
+        (status = 404, description = "`user_not_found`: there is none, or the caller may not know"),
+    ))]
+async fn log(
+    Caller(identity): Caller,
+    state: Data<State>,
+    user: Path<UserRef>,
+    query: Query<BackwardsQuery>,
+) -> Result<Json<Page<LogBody>>, Problem> {
+    let user = existing(&state, *user, &identity).await?;
+    let (before, limit) = query.read()?;
+    let keep = state.scripts.options.log_entries;
+    let found = state.store.automation_log(user, Source::AutoReply, before, limit + 1, keep).await?;
+    Ok(Json(Page::of(found, limit, |last| last.id.to_string(), LogBody::from)))
 }
 
 /// The user whom the path names, if the caller may.

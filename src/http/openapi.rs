@@ -39,6 +39,7 @@ const JSON_PATH: &str = "/api/v1/openapi.json";
         filtered::restore,
         auto_reply::get,
         auto_reply::put,
+        auto_reply::log,
         nodes::list,
         nodes::drain,
         scripts::overview,

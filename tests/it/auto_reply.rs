@@ -6,7 +6,7 @@ use std::time::Duration;
 use parlor::ids::{ConversationId, UserId};
 use serde_json::{Value, json};
 
-use crate::app::{Account, TestApp, send_frame};
+use crate::app::{Account, PATIENCE, TestApp, send_frame};
 
 /// Nothing more comes after so long.
 const QUIET: Duration = Duration::from_millis(600);
@@ -136,6 +136,39 @@ async fn kill_9_neither_loses_an_answer_nor_doubles_one() {
         }
         assert_eq!(came, [("always".to_owned(), ROUNDS * EACH), ("once".to_owned(), 1)].into());
     }
+}
+
+#[tokio::test]
+async fn what_was_answered_and_what_was_not_is_in_the_owners_log_with_the_reason() {
+    let app = TestApp::start().await;
+    let (ada, bob) = (app.register("ada").await, app.register("bob").await);
+    set(&app, &ada, "ada is away", 0).await;
+    set(&app, &bob, "bob is away", 3600).await;
+    let first = app.send(&ada, &[&bob], "1").await;
+    app.inbox(&ada, 2).await;
+    let second = app.send(&ada, &[&bob], "2").await;
+    app.send(&bob, &[&bob], "a note").await;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let of = |who: &Account| {
+        let (app, who) = (&app, who.clone());
+        async move { app.get("users/me/auto-reply/log", &who).await.assert(200).items() }
+    };
+    while of(&bob).await.len() < 2 || of(&ada).await.is_empty() {
+        assert!(tokio::time::Instant::now() < deadline, "{:?} {:?}", of(&ada).await, of(&bob).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let entries = of(&bob).await;
+    assert_eq!(entries.len(), 2, "newest first, and nothing about the note: {entries:?}");
+    assert_eq!((&entries[0]["verdict"], &entries[0]["messageUid"]), (&json!("not_answered"), &json!(second)));
+    assert_eq!(entries[0]["reason"], "answered_before");
+    let detail = entries[0]["detail"].as_str().unwrap();
+    assert!(detail.starts_with("answered ") && detail.ends_with(" ago"), "{detail}");
+    assert_eq!((&entries[1]["verdict"], &entries[1]["messageUid"]), (&json!("answered"), &json!(first)));
+    assert_eq!(entries[1]["replies"], json!([{"to": ada.id, "message": "bob is away"}]));
+    let entries = of(&ada).await;
+    assert_eq!((&entries[0]["verdict"], &entries[0]["reason"]), (&json!("not_answered"), &json!("automatic")));
+    let path = format!("users/{}/auto-reply/log", bob.id);
+    app.get(&path, &ada).await.assert_problem(404, "user_not_found");
 }
 
 #[tokio::test]
