@@ -54,6 +54,7 @@ fn job(owner: i64, source: &str, body: &str) -> Job {
         recipient_ids: vec![UserId(owner)],
         from_auto_reply: false,
         conversation_id: ConversationId::of([UserId(owner), UserId(1_000_000)]),
+        first_contact: false,
         sent_at: 0,
     };
     Job {
