@@ -25,3 +25,4 @@ mod pool;
 mod scripts;
 mod socket;
 mod stages;
+mod templates;
