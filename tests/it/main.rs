@@ -14,6 +14,7 @@ mod bus_embedded;
 mod crash;
 mod docs;
 mod examples;
+mod hostile;
 mod http;
 mod inside;
 mod migrations;
