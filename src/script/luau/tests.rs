@@ -345,6 +345,11 @@ fn states_are_bounded_and_the_longest_unused_go_first() {
     }
     assert!(bench.0.states.contains_key(&UserId(1)) && bench.0.states.contains_key(&UserId(100)));
     assert!(!bench.0.states.contains_key(&UserId(2)));
+    let garbage = "function outgoing(m) local t = table.create(3000, 1) return { messageBody = '' } end";
+    for _ in 0..100 {
+        assert!(bench.ran(1, Direction::Outgoing, garbage, "").outcome.is_ok());
+        assert!(bench.0.states().1 <= room);
+    }
     let sum: u64 = bench.0.states.values().map(|state| state.bytes).sum();
     assert_eq!(sum, bench.0.states().1);
 }
