@@ -7,6 +7,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Stdio};
 
 use clap::ValueEnum as _;
+use parlor::script::call::Direction;
 use parlor::script::confine::attempt::Attempt;
 use rustix::process::Signal;
 
@@ -43,7 +44,9 @@ fn status(worker: &Worker) -> BTreeMap<String, String> {
 
 #[test]
 fn the_kernel_says_what_the_worker_says() {
-    let worker = Worker::start();
+    let mut worker = Worker::start();
+    // When it has answered it has set its last limit, which it learns from the server.
+    assert!(worker.ran(super::run(1, super::OTHER, Direction::Incoming, super::GOOD, "")).is_some());
     let status = status(&worker);
     let said = &worker.confinement;
     assert!(said.is_enough(), "{said:?}");
@@ -65,6 +68,8 @@ fn the_kernel_says_what_the_worker_says() {
         let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
         assert_eq!(line[name.len()..].split_whitespace().take(2).collect::<Vec<_>>(), [most, most], "{line}");
     }
+    let line = limits.lines().find(|line| line.starts_with("Max address space")).unwrap();
+    assert!(!line.contains("unlimited"), "{line}");
     let environment = std::fs::read(format!("/proc/{}/environ", worker.child.id())).unwrap_or_default();
     assert_eq!(environment, b"");
 }
