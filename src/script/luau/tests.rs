@@ -164,6 +164,29 @@ fn what_is_not_on_the_list_is_not_there() {
 }
 
 #[test]
+fn no_text_has_an_address() {
+    let mut bench = Bench::new();
+    for value in [
+        "{}",
+        "print",
+        "coroutine.create(print)",
+        "buffer.create(1)",
+        "function() end",
+        "select(2, pcall(os.date, '%Q'))",
+    ] {
+        for text in ["tostring(X)", "string.format('%s', X)", "('%*'):format(X)", "`{(X)}`", "tostring(tostring)"] {
+            let said = bench.value(&text.replace('X', value));
+            assert!(!said.contains("0x"), "{text} of {value}: {said}");
+        }
+    }
+    assert_eq!(bench.value("`{1} {'a'} {nil} {true} {0/0}`"), "1 a nil true nan");
+    assert_eq!(bench.value("string.format('%5.2f|%d|%q', 1.234, 7, 'x')"), " 1.23|7|\"x\"");
+    assert_eq!(bench.value("tostring('table: 0x12')"), "table: 0x12");
+    assert_eq!(bench.value("setmetatable({}, { __tostring = function() return 'mine' end })"), "mine");
+    assert_eq!(bench.value("string.format('%s %s', {}, 1)"), "table 1");
+}
+
+#[test]
 fn the_clock_is_the_runs_own() {
     let mut bench = Bench::new();
     assert_eq!(bench.value("os.time()"), "1700000000");
@@ -277,6 +300,13 @@ fn errors_have_the_owners_line_and_nothing_of_ours() {
         ("function incoming(m)\n  local x = nil\n  return x.y\nend", Some(3), "attempt to index nil with 'y'"),
         ("\nerror('at once')", Some(2), "at once"),
         ("function incoming(m)\n\n  error({ message = 'in a table' })\nend", Some(3), "in a table"),
+        (
+            "function incoming(m)\n  m = ('%d'):format('x')\nend",
+            Some(2),
+            "invalid argument #2 to 'format' (number expected, got string)",
+        ),
+        ("function incoming(m)\n  error('placeless', 0)\nend", Some(2), "placeless"),
+        ("function incoming(m)\n  os.date('%Q')\nend", Some(2), "os.date: the format is not understood"),
         ("function incoming(m)\n  error()\nend", Some(2), "raised an error without a message"),
         (
             "function incoming(m) error(setmetatable({}, { __tostring = function() while true do end end })) end",
