@@ -17,6 +17,7 @@ mod crash;
 mod docs;
 mod examples;
 mod filtered;
+mod hostile;
 mod http;
 mod inside;
 mod migrations;
