@@ -1,8 +1,11 @@
 //! The command line: what `parlor` can be told to do, one command, one file.
 
+use std::io::{self, Write as _};
+
 use clap::{Parser, Subcommand};
 
 pub mod migrate;
+pub mod script;
 pub mod serve;
 pub mod user;
 pub mod worker;
@@ -31,6 +34,9 @@ enum Command {
     /// Look after accounts, with the server stopped or running
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Write, try and look after scripts
+    #[command(subcommand)]
+    Script(script::ScriptCommand),
     /// Chat in this terminal
     Chat(crate::chat::ChatArgs),
     /// Host script engines for the server that started this process
@@ -57,6 +63,7 @@ impl Cli {
             Command::Serve(args) => serve::run(args).await,
             Command::Migrate(args) => migrate::run(args).await,
             Command::User(command) => command.run().await,
+            Command::Script(command) => command.run().await,
             Command::Chat(args) => crate::chat::run(args).await,
             Command::Worker(args) => worker::run(&args),
         };
@@ -76,6 +83,14 @@ fn once(error: &anyhow::Error) -> anyhow::Error {
         }
     }
     anyhow::anyhow!(words)
+}
+
+/// A line of output. Whoever reads may stop reading (`| head`): that is no error of theirs.
+pub(crate) fn say(line: &str) -> anyhow::Result<()> {
+    match writeln!(io::stdout().lock(), "{line}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => Ok(done?),
+    }
 }
 
 #[cfg(test)]

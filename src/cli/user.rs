@@ -1,11 +1,12 @@
 //! `parlor user`: looks after accounts on the machine that holds the data, with the server stopped or running.
 
-use std::io::{self, IsTerminal as _, Read, Write as _};
+use std::io::{self, IsTerminal as _, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::say;
 use crate::accounts::{Administration, Role, User, password};
 use crate::clock::Clock;
 use crate::config::secret::Secret;
@@ -246,14 +247,6 @@ fn read_line(input: impl Read) -> anyhow::Result<Secret> {
     let password = Secret::new(line);
     password::check(&password)?;
     Ok(password)
-}
-
-/// A line of output. Whoever reads may stop reading (`| head`): that is no error of theirs.
-fn say(line: &str) -> anyhow::Result<()> {
-    match writeln!(io::stdout().lock(), "{line}") {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        done => Ok(done?),
-    }
 }
 
 #[cfg(test)]
