@@ -18,6 +18,7 @@ mod http;
 mod inside;
 mod migrations;
 mod naughty;
+mod object_store;
 mod scripts;
 mod socket;
 mod stages;
