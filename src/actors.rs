@@ -2,11 +2,13 @@
 //! order: purpose, messages, the struct, its handlers, its helpers, its tests.
 
 pub mod busy;
+pub mod control;
 pub mod feeder;
 pub mod node;
 
 pub mod outbox;
 pub mod presence;
+pub mod prune;
 pub mod registry;
 pub mod router;
 pub mod runner;

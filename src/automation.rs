@@ -93,7 +93,9 @@ impl Automation {
     /// # Errors
     /// [`store::Error`] when the tables cannot be read now.
     pub async fn of(&self, users: &[UserId]) -> Result<Vec<Option<Arc<SwitchedOn>>>, store::Error> {
-        let unknown: Vec<UserId> = users.iter().copied().filter(|user| self.remembered(*user).is_none()).collect();
+        let known: Vec<_> = users.iter().map(|user| self.remembered(*user)).collect();
+        let unknown = users.iter().zip(&known).filter(|(_, known)| known.is_none());
+        let unknown: Vec<UserId> = unknown.map(|(user, _)| *user).collect();
         let mut read = std::collections::HashMap::new();
         if !unknown.is_empty() {
             let before = self.0.changes.load(Ordering::Acquire);
@@ -107,8 +109,9 @@ impl Automation {
                 users.iter().for_each(|user| drop(self.0.known.remove(user)));
             }
         }
-        let of = |user: &UserId| read.get(user).cloned().or_else(|| self.remembered(*user).flatten());
-        Ok(users.iter().map(of).collect())
+        // Not what is remembered now: who was known may have been forgotten while the others were read.
+        let of = |(user, known): (&UserId, Option<_>)| known.unwrap_or_else(|| read.get(user).cloned());
+        Ok(users.iter().zip(known).map(of).collect())
     }
 
     /// Whether `message` is the first of its conversation. Asked again for the same message, it says the same as long as

@@ -344,7 +344,7 @@ mod tests {
     #[test]
     fn the_bus_must_carry_the_largest_message_to_the_most_recipients() {
         let with = |bytes: usize| json!({"session": {"max_message_bytes": 1000, "max_recipients": 10_000}, "bus": {"max_record_bytes": bytes}});
-        let least = 1000 * 6 + 10_000 * 63 + 8 * 1024;
+        let least = 1000 * 6 + 10_000 * (63 + 96) + 8 * 1024;
         assert!(refused(with(least - 1)).contains(&least.to_string()));
         assert!(Config::load(None, with(least)).is_ok());
     }

@@ -12,6 +12,10 @@ use serde_json::value::RawValue;
 use crate::ids::{ConversationId, MessageUid, SessionId, UserId};
 use crate::pipeline::bus::Topic;
 
+mod answered;
+
+pub use self::answered::{Answered, MAX_ANSWERED_BYTES, TextHash};
+
 /// Stages that an envelope may pass before it is taken for one that goes in circles.
 pub const MAX_HOPS: u32 = 64;
 /// A script's reply, in `madeBy`.
@@ -50,6 +54,8 @@ pub struct Envelope {
     pub made_by: Option<String>,
     /// Recipients whose own scripts dropped it: it is kept for them, out of their inboxes. Default: none.
     pub filtered_ids: Vec<UserId>,
+    /// Auto-replies that it got, to be remembered when it is written. Default: none.
+    pub answered_by: Vec<Answered>,
     /// Fields of somebody else's, byte for byte.
     pub other: BTreeMap<String, Box<RawValue>>,
 }
@@ -109,11 +115,13 @@ impl Envelope {
         self.event_destinations.first()
     }
 
-    /// All who take part in its conversation, ascending: the sender and all that were addressed.
+    /// All who take part in its conversation, ascending: the sender and all that were addressed, whether or not their
+    /// scripts dropped it.
     #[must_use]
     pub fn participants(&self) -> Vec<UserId> {
         let addressed = self.participant_ids.as_ref().unwrap_or(&self.recipient_ids);
-        let mut all: Vec<UserId> = addressed.iter().chain(&self.recipient_ids).copied().collect();
+        let mut all: Vec<UserId> =
+            addressed.iter().chain(&self.recipient_ids).chain(&self.filtered_ids).copied().collect();
         all.push(self.sender_id);
         all.sort_unstable();
         all.dedup();
@@ -161,6 +169,9 @@ impl Serialize for Envelope {
         if !self.filtered_ids.is_empty() {
             map.serialize_entry("filteredIds", &self.filtered_ids)?;
         }
+        if !self.answered_by.is_empty() {
+            map.serialize_entry("answeredBy", &self.answered_by)?;
+        }
         for (name, value) in &self.other {
             map.serialize_entry(name, value)?;
         }
@@ -192,6 +203,7 @@ struct Fields {
     cause_uid: Option<Option<MessageUid>>,
     made_by: Option<Option<String>>,
     filtered_ids: Option<Option<Vec<UserId>>>,
+    answered_by: Option<Option<Vec<Answered>>>,
     other: BTreeMap<String, Box<RawValue>>,
 }
 
@@ -235,6 +247,7 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
                 "causeUid" => once(&mut fields.cause_uid, "causeUid", &mut map)?,
                 "madeBy" => once(&mut fields.made_by, "madeBy", &mut map)?,
                 "filteredIds" => once(&mut fields.filtered_ids, "filteredIds", &mut map)?,
+                "answeredBy" => once(&mut fields.answered_by, "answeredBy", &mut map)?,
                 _ => {
                     let value = map.next_value()?;
                     fields.other.insert(name.into_owned(), value);
@@ -255,6 +268,7 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
             cause_uid: fields.cause_uid.flatten(),
             made_by: fields.made_by.flatten(),
             filtered_ids: fields.filtered_ids.flatten().unwrap_or_default(),
+            answered_by: fields.answered_by.flatten().unwrap_or_default(),
             other: fields.other,
         })
     }

@@ -14,8 +14,10 @@ use crate::store::Store;
 
 pub mod admin;
 pub mod auth;
+pub mod auto_reply;
 pub mod client_address;
 pub mod conversations;
+pub mod filtered;
 pub mod inbox;
 pub mod internal;
 pub mod landing;
@@ -89,6 +91,8 @@ fn register(cfg: &mut ServiceConfig, max_message_request: usize, cors: Cors, bus
         .configure(messages::routes(max_message_request))
         .configure(inbox::routes)
         .configure(conversations::routes)
+        .configure(filtered::routes)
+        .configure(auto_reply::routes(max_message_request))
         .configure(openapi::routes)
         .default_service(web::to(problem::not_found));
     cfg.app_data(problem::json_config())

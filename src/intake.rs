@@ -165,6 +165,7 @@ impl Intake {
             cause_uid: None,
             made_by: None,
             filtered_ids: Vec::new(),
+            answered_by: Vec::new(),
             other: std::collections::BTreeMap::new(),
         };
         let Some(first) = self.pipeline.first() else { return Err(Rejection::Stopping) };

@@ -74,7 +74,7 @@ declare! {
         /// Transactions of the router that failed and are tried again.
         ;
     counter dead_letter(reason) "parlor_dead_letters_total"
-        /// Records put aside, by reason: unreadable, wrong_topic, too_many_hops, crashes.
+        /// Records put aside, by reason: unreadable, wrong_topic, too_many_hops, no_destination, too_large, crashes, impossible.
         ;
     counter abandoned(stage) "parlor_stage_abandoned_total"
         /// Records whose stage ended without finishing them; they are done again.

@@ -2,6 +2,7 @@
 
 pub mod auto_reply;
 pub mod bus;
+pub mod control;
 pub mod embedded;
 pub mod made;
 pub mod router;

@@ -14,9 +14,12 @@ use sqlx::{Connection as _, Row};
 use crate::ids::ConversationId;
 
 pub mod account_events;
+pub mod auto_reply;
 mod automation;
 pub mod automation_log;
+pub mod control;
 pub mod conversations;
+pub mod filtered;
 pub mod inbox;
 mod rows;
 pub mod scripts;

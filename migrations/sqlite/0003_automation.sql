@@ -7,7 +7,7 @@ CREATE TABLE auto_replies (
     changed_at           INTEGER NOT NULL
 ) WITHOUT ROWID;
 
--- Whom an auto-reply has answered: once per sender and text within the window. Written with the reply itself.
+-- Whom an auto-reply has answered: once per sender and text within the window. Written with the message answered.
 CREATE TABLE auto_replies_sent (
     user_id   INTEGER NOT NULL,                        -- whose auto-reply
     to_id     INTEGER NOT NULL,

@@ -90,16 +90,30 @@ async fn take(
             Err(error) => (label(&error), error.to_string()),
         },
     };
+    put_aside(bus, &record, label, &reason).await?;
+    ticket.finish();
+    Ok(())
+}
+
+/// Makes a record a dead letter, and counts it under `label`. Returns when that is safe.
+///
+/// # Errors
+/// [`bus::Error::Closed`].
+pub(super) async fn put_aside(
+    bus: &dyn Bus,
+    record: &Record,
+    label: &'static str,
+    reason: &str,
+) -> Result<(), bus::Error> {
     crate::metrics::dead_letter(label);
     tracing::warn!(place = %record.place, reason, "a record is put aside");
-    while let Err(error) = bus.dead_letter(&record, &reason).await {
+    while let Err(error) = bus.dead_letter(record, reason).await {
         if matches!(error, bus::Error::Closed(_)) {
             return Err(error);
         }
         tracing::warn!(place = %record.place, %error, "a record cannot be put aside; it is tried again");
         tokio::time::sleep(PAUSE).await;
     }
-    ticket.finish();
     Ok(())
 }
 

@@ -12,8 +12,10 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, Semaphore, mpsc};
 
 use super::busy::BusyCount;
+use super::control::Listener;
 use super::feeder::{self, Job};
 use super::presence::{Presence, Registered};
+use super::prune::prune;
 use super::registry::{Count, End, Registry, SpreadReconnect};
 use super::router::Router;
 use super::runner::{self, RunnerDeps};
@@ -51,10 +53,6 @@ const STEP: Duration = Duration::from_millis(20);
 const FAREWELL: Duration = Duration::from_secs(3);
 /// How long the tables may take to be closed: a transaction may wait for another process's.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
-/// How often what has expired is thrown away, and how much at once.
-const PRUNE: Duration = Duration::from_secs(600);
-const PRUNE_ROWS: u32 = 50;
-const PRUNE_PAUSE: Duration = Duration::from_millis(100);
 /// Account events that are read at once.
 const EVENTS: u32 = 1_000;
 
@@ -285,6 +283,14 @@ impl Node {
             State { accounts, store: store.clone(), clock: clock.clone(), scripts, script_requests, trusted_proxies };
         let node = Self { handle, store, bus, deps, state, log, runs, config, _lock: lock };
         node.start_stages(catalogue, &clock);
+        let listener = Listener {
+            bus: node.bus.clone(),
+            store: node.store.clone(),
+            automation: node.state.scripts.automation.clone(),
+            clock: clock.clone(),
+            max_message_bytes: node.config.session.max_message_bytes,
+        };
+        listener.start(&node.config.topic_prefix);
         actix::spawn(watch_accounts(node.handle.clone(), node.store.last_account_event_id().await?));
         actix::spawn(prune(node.store.clone(), clock));
         Ok(node)
@@ -321,7 +327,8 @@ impl Node {
                 Kind::AutoReply => {
                     let (automation, log) = (self.state.scripts.automation.clone(), self.log.clone());
                     let (store, clock, route) = (self.store.clone(), clock.clone(), route.clone());
-                    let stage = AutoReplyStage { automation, log, store, clock, route };
+                    let max_bytes = server.session.max_message_bytes;
+                    let stage = AutoReplyStage::new(automation, log, store, clock, route, max_bytes);
                     StageActor::new(Arc::new(stage), hops.clone(), jobs).start();
                 }
                 Kind::Scripts(direction) => {
@@ -335,6 +342,12 @@ impl Node {
                 actix::spawn(keep_feeding(self.handle.clone(), bus.clone(), topic, window.clone(), sender.clone()));
             }
         }
+    }
+
+    /// The bus, for whoever publishes what no user sends.
+    #[must_use]
+    pub fn bus(&self) -> Arc<dyn Bus> {
+        self.bus.clone()
     }
 
     /// What the HTTP side needs.
@@ -401,8 +414,9 @@ async fn start_scripts(config: &Config, automation: Automation) -> Result<Script
     let sources = Sources::open(config.object_store_url.as_deref(), &config.data)?;
     let wanted = [OUTGOING, INCOMING].iter().any(|name| config.pipeline.iter().any(|stage| stage == name));
     let workers = if wanted {
-        let limits = config.scripts.run_limits(config.session.max_message_bytes);
-        Workers::start(&config.scripts, limits).await.unwrap_or_else(|failure| Workers::none(&failure.detail))
+        Workers::start(&config.scripts, config.scripts.run_limits(config.session.max_message_bytes))
+            .await
+            .unwrap_or_else(|failure| Workers::none(&failure.detail))
     } else {
         Workers::none("the pipeline has neither `outgoing` nor `incoming`")
     };
@@ -484,29 +498,6 @@ async fn watch_accounts(node: NodeHandle, mut seen: i64) {
             let ended = node.0.registry.send(end).await.unwrap_or_default();
             if ended > 0 {
                 tracing::info!(user_id = %event.user_id, ended, "sockets closed: the account changed");
-            }
-        }
-    }
-}
-
-/// Throws away logins that are over and events that everybody has seen.
-async fn prune(store: Store, clock: Clock) {
-    loop {
-        tokio::time::sleep(PRUNE).await;
-        // A little at a time: messages are written by the same connection.
-        loop {
-            let now = clock.now();
-            let families = store.prune_families(now, PRUNE_ROWS).await;
-            let events = store.prune_account_events(now - chrono::TimeDelta::hours(1), PRUNE_ROWS).await;
-            match (families, events) {
-                (Ok(families), Ok(events)) if families.max(events) >= u64::from(PRUNE_ROWS) => {
-                    tokio::time::sleep(PRUNE_PAUSE).await;
-                }
-                (Ok(_), Ok(_)) => break,
-                (Err(error), _) | (_, Err(error)) => {
-                    tracing::warn!(%error, "what has expired could not be thrown away; it is tried again");
-                    break;
-                }
             }
         }
     }

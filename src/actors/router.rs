@@ -82,7 +82,7 @@ impl Router {
         let mut batch = Vec::new();
         let mut duties = Vec::new();
         while let Some((placement, _)) = self.waiting.front() {
-            places += placement.owners.len();
+            places += placement.owners.len() + placement.filtered.len() + placement.answered.len();
             bytes += placement.message_body.len();
             let most = if self.careful > 0 { 1 } else { BATCH_MESSAGES };
             let full = batch.len() >= most || places > BATCH_PLACES || bytes > BATCH_BYTES;

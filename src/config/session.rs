@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::envelope::MAX_ANSWERED_BYTES;
+
 /// `[session]`: one websocket.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -75,10 +77,10 @@ impl SessionOptions {
     }
 
     /// The largest record that can become of a message: the body as above, everybody addressed named three times
-    /// (recipients, participants, those whose scripts dropped it).
+    /// (recipients, participants, those whose scripts dropped it), and each with an auto-reply.
     #[must_use]
     pub fn max_record_bytes(&self) -> usize {
-        self.max_message_bytes * 6 + self.max_recipients * 63 + 8 * 1024
+        self.max_message_bytes * 6 + self.max_recipients * (63 + MAX_ANSWERED_BYTES) + 8 * 1024
     }
 
     /// The largest frame that can hold a message of `max_message_bytes`: JSON may write a byte as six (`\u0000`).

@@ -9,7 +9,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::problem::{CONTENT_TYPE, Document, resource};
-use super::{Problem, admin, conversations, inbox, login, me, messages, nodes, scripts, users};
+use super::{Problem, admin, auto_reply, conversations, filtered, inbox, login, me, messages, nodes, scripts, users};
 
 const JSON_PATH: &str = "/api/v1/openapi.json";
 
@@ -35,6 +35,11 @@ const JSON_PATH: &str = "/api/v1/openapi.json";
         inbox::list,
         conversations::list,
         conversations::messages,
+        filtered::list,
+        filtered::restore,
+        auto_reply::get,
+        auto_reply::put,
+        auto_reply::log,
         nodes::list,
         nodes::drain,
         scripts::overview,
@@ -54,6 +59,7 @@ const JSON_PATH: &str = "/api/v1/openapi.json";
         (name = "accounts", description = "Register, log in and out"),
         (name = "users", description = "Whom one can write to"),
         (name = "messages", description = "Send, and read what was delivered"),
+        (name = "automation", description = "What answers, edits and filters for a user"),
         (name = "scripts", description = "Look after one's scripts; the owner and administrators may, to others they are \
          not there"),
         (name = "administration", description = "For the role `admin`"),

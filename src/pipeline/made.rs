@@ -58,6 +58,7 @@ impl MadeRoute {
             cause_uid: Some(cause.message_uid),
             made_by: Some(made_by.to_owned()),
             filtered_ids: Vec::new(),
+            answered_by: Vec::new(),
             other: Default::default(),
         }
     }

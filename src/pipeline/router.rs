@@ -6,7 +6,8 @@ use crate::envelope::Envelope;
 use crate::ids::ConversationId;
 use crate::store::inbox::Placement;
 
-/// Where the message is written: the inbox of every remaining recipient, and the sender's own. `now` stands in for a
+/// Where the message is written: the inbox of every remaining recipient, and the sender's own; beside the inboxes of
+/// those whose scripts dropped it. `now` stands in for a
 /// `sentAt` that a foreign stage forgot.
 #[must_use]
 pub fn place(envelope: Envelope, now: DateTime<Utc>) -> Placement {
@@ -15,12 +16,18 @@ pub fn place(envelope: Envelope, now: DateTime<Utc>) -> Placement {
     owners.push(envelope.sender_id);
     owners.sort_unstable();
     owners.dedup();
+    let mut filtered = envelope.filtered_ids;
+    filtered.sort_unstable();
+    filtered.dedup();
+    filtered.retain(|user| owners.binary_search(user).is_err());
     Placement {
         message_uid: envelope.message_uid,
         conversation_id: ConversationId::of(participants.iter().copied()),
         participants,
         sender_id: envelope.sender_id,
         owners,
+        filtered,
+        answered: envelope.answered_by,
         message_body: envelope.message_body,
         from_auto_reply: envelope.from_auto_reply,
         sent_at: envelope.sent_at.unwrap_or(now),
@@ -58,5 +65,15 @@ mod tests {
         assert_eq!(dropped.owners, [UserId(1), UserId(2)]);
         let all_dropped = place(envelope(1, &[], Some(&[2, 3])), DateTime::UNIX_EPOCH);
         assert_eq!(all_dropped.owners, [UserId(1)], "the sender is not told");
+    }
+
+    #[test]
+    fn who_dropped_it_gets_it_beside_the_inbox_unless_it_has_a_place_there() {
+        let mut envelope = envelope(1, &[2], None);
+        envelope.filtered_ids = [4, 3, 4, 2, 1].map(UserId).into();
+        let whole = ConversationId::of([1, 2, 3, 4].map(UserId));
+        let placement = place(envelope, DateTime::UNIX_EPOCH);
+        assert_eq!(placement.filtered, [UserId(3), UserId(4)]);
+        assert_eq!(placement.conversation_id, whole, "also when a foreign stage forgot the participants");
     }
 }

@@ -84,12 +84,12 @@ impl Scripted {
 }
 
 /// Asks the tables until they answer: a message must not pass a script by because a disk is slow.
-async fn until_read<T, F: Future<Output = Result<T, store::Error>>>(ask: impl Fn() -> F) -> T {
+pub(super) async fn until_read<T, F: Future<Output = Result<T, store::Error>>>(ask: impl Fn() -> F) -> T {
     loop {
         match ask().await {
             Ok(answer) => return answer,
             Err(error) => {
-                tracing::warn!(%error, "what is switched on cannot be read; it is tried again");
+                tracing::warn!(%error, "the tables of automation cannot be read; it is tried again");
                 tokio::time::sleep(PAUSE).await;
             }
         }

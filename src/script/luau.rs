@@ -15,14 +15,16 @@ mod warnings;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use chrono::DateTime;
 use mlua::chunk::ChunkMode;
 use mlua::{Function, Value};
 
 use self::budget::Budget;
 use self::environment::Environment;
-use super::call::{Diagnostic, Direction, Failure, FailureKind, Input, Ran, SourceHash, Wanted};
+use super::call::{Diagnostic, Direction, Failure, FailureKind, Ran, SourceHash, Wanted};
 use super::engine::{Call, Engine};
 use super::protocol::RunLimits;
+use crate::envelope::rfc3339;
 use crate::ids::UserId;
 
 /// Fixes of this release that are switched off in it: a table of 2^31 places, `table.move` that is not interrupted, a
@@ -237,29 +239,22 @@ fn execute(
         return trampoline.call((main, globals, direction.name()));
     };
     seed.call::<()>((number ^ (number >> 32)) as u32 as i32)?;
-    let Input {
-        message_body,
-        own_id,
-        sender_id,
-        recipient_ids,
-        from_auto_reply,
-        conversation_id,
-        sent_at,
-        first_contact: _,
-    } = *input;
-    let recipients = lua.create_sequence_from(recipient_ids.iter().map(|id| id.0))?;
-    let conversation = conversation_id.to_string();
+    let recipients = lua.create_sequence_from(input.recipient_ids.iter().map(|id| id.0))?;
+    let conversation = input.conversation_id.to_string();
+    // As in frames and envelopes; for reckoning there is `os.time`.
+    let sent_at = rfc3339(DateTime::from_timestamp_millis(input.sent_at).unwrap_or_default());
     trampoline.call((
         main,
         globals,
         direction.name(),
-        message_body.as_str(),
-        own_id.0,
-        sender_id.0,
+        input.message_body.as_str(),
+        input.own_id.0,
+        input.sender_id.0,
         recipients,
-        *from_auto_reply,
+        input.from_auto_reply,
         conversation,
-        *sent_at,
+        input.first_contact,
+        sent_at,
     ))
 }
 

@@ -136,8 +136,8 @@ struct Inner {
     alone: mpsc::Sender<Order>,
     stop: watch::Sender<bool>,
     seats: Mutex<Vec<JoinHandle<()>>>,
-    /// What is said when nobody takes from the queues.
-    gone: String,
+    /// What is said when nobody takes work.
+    closed: String,
 }
 
 impl Workers {
@@ -176,20 +176,19 @@ impl Workers {
             Err(words) => Confinement { missing: vec![words], ..Confinement::default() },
         };
         tell(&confinement);
-        let gone = "the workers have been stopped".to_owned();
-        Self(Arc::new(Inner { confinement, shared, trial, alone, stop, seats: Mutex::new(seats), gone }))
+        let (seats, closed) = (Mutex::new(seats), "the workers have been stopped".to_owned());
+        Self(Arc::new(Inner { confinement, shared, trial, alone, stop, seats, closed }))
     }
 
     /// No workers: every run and check comes to `Unavailable`, with these words.
     #[must_use]
     pub fn none(why: &str) -> Self {
-        // Nobody takes from this queue.
-        let (closed, _) = mpsc::channel(1);
+        // Nobody listens: whoever asks hears why.
+        let nobody = || mpsc::channel(1).0;
         let confinement = Confinement { missing: vec![why.to_owned()], ..Confinement::default() };
-        let (stop, _) = watch::channel(true);
-        let (shared, trial, alone) = (vec![closed.clone()], closed.clone(), closed);
-        let gone = format!("there are no workers: {why}");
-        Self(Arc::new(Inner { confinement, shared, trial, alone, stop, seats: Mutex::default(), gone }))
+        let (shared, trial, alone, seats) = (vec![nobody()], nobody(), nobody(), Mutex::default());
+        let (stop, closed) = (watch::channel(true).0, why.to_owned());
+        Self(Arc::new(Inner { confinement, shared, trial, alone, stop, seats, closed }))
     }
 
     /// What keeps the workers confined; what is missing is said in words.
@@ -256,11 +255,12 @@ impl Workers {
     async fn ask(&self, queue: &mpsc::Sender<Order>, work: Work) -> Answer {
         let (answer, answered) = oneshot::channel();
         let order = Order { work, answer, since: Instant::now() };
-        // Waits while the queue is full: so whoever asks for too much is slowed down.
-        let sent = queue.send(order).await;
-        match (sent, answered.await) {
-            (Ok(()), Ok(answer)) => answer,
-            _ => Answer::Failed(unavailable(self.0.gone.as_str())),
+        // Waits while the queue is full: so whoever asks for too much is slowed down. A refused order is dropped at
+        // once: while it lives, its answer may still come.
+        let sent = queue.send(order).await.is_ok();
+        match if sent { answered.await.ok() } else { None } {
+            Some(answer) => answer,
+            None => Answer::Failed(unavailable(self.0.closed.as_str())),
         }
     }
 }

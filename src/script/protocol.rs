@@ -70,7 +70,7 @@ pub enum ToWorker {
     },
 }
 
-/// From the worker.
+/// From the worker, in the order in which it was asked; a question asked again with its source is a new one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromWorker {
     /// First, once, when it is confined.

@@ -39,7 +39,7 @@ impl Store {
             }
         }
         let mut query = QueryBuilder::<Sqlite>::new(
-            "SELECT user_id, text, repeat_after_seconds FROM auto_replies WHERE enabled <> 0 AND user_id IN ",
+            "SELECT user_id, text, repeat_after_seconds FROM auto_replies WHERE enabled <> 0 AND text <> '' AND user_id IN ",
         );
         among(&mut query, users);
         for row in query.build().fetch_all(&self.reader).await? {

@@ -10,6 +10,9 @@ use crate::ids::{ConversationId, Seq, UserId};
 
 /// Unread messages are counted up to here; more are told as this many.
 pub const UNREAD_COUNTED: i64 = 1_000;
+/// Places looked back over when a read mark is translated. A restored message stands behind newer ones; without one, a
+/// single place would do.
+const LOOKED_BACK: i64 = 64;
 
 /// One line of the list of conversations.
 #[derive(Clone, Debug)]
@@ -126,18 +129,20 @@ impl Store {
         listeners: &[UserId],
     ) -> Result<Option<Vec<ReadMark>>, Error> {
         let Some(before) = self.read_seq(user, conversation).await? else { return Ok(None) };
-        // The last message of this conversation at or before `seq`: nobody can have read what is not there.
+        // The last message of this conversation at or before `seq`: nobody can have read what is not there. And the
+        // newest of those read: behind a restored one, that is another.
         let row = sqlx::query(
-            "SELECT seq, message_id FROM inbox WHERE user_id = $1 AND conversation_id = $2 AND seq <= $3 \
-             ORDER BY seq DESC LIMIT 1",
+            "SELECT max(seq), max(message_id) FROM (SELECT seq, message_id FROM inbox \
+             WHERE user_id = $1 AND conversation_id = $2 AND seq <= $3 ORDER BY seq DESC LIMIT $4) AS read",
         )
         .bind(user.0)
         .bind(conversation.0)
         .bind(seq.0)
-        .fetch_optional(&self.reader)
+        .bind(LOOKED_BACK)
+        .fetch_one(&self.reader)
         .await?;
-        let Some(row) = row else { return Ok(Some(Vec::new())) };
-        let (seq, message): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+        let (Some(seq), Some(message)) = (row.try_get(0)?, row.try_get(1)?) else { return Ok(Some(Vec::new())) };
+        let (seq, message): (i64, i64) = (seq, message);
         if seq <= before.0 {
             return Ok(Some(Vec::new()));
         }
@@ -151,20 +156,35 @@ impl Store {
         .await?;
         let mut marks = vec![ReadMark { for_user: user, seq: Seq(seq) }];
         for listener in listeners.iter().filter(|&&listener| listener != user) {
-            let row = sqlx::query(
-                "SELECT seq FROM inbox WHERE user_id = $1 AND conversation_id = $2 AND message_id <= $3 \
-                 ORDER BY seq DESC LIMIT 1",
-            )
-            .bind(listener.0)
-            .bind(conversation.0)
-            .bind(message)
-            .fetch_optional(&self.reader)
-            .await?;
-            if let Some(row) = row {
-                marks.push(ReadMark { for_user: *listener, seq: Seq(row.try_get(0)?) });
+            if let Some(seq) = self.place_of(*listener, conversation, message).await? {
+                marks.push(ReadMark { for_user: *listener, seq });
             }
         }
         Ok(Some(marks))
+    }
+
+    /// The last place in the listener's inbox of which, and of all before it, can be said that it was read, when the
+    /// conversation was read up to `message`: a restored message may stand behind newer ones.
+    async fn place_of(
+        &self,
+        listener: UserId,
+        conversation: ConversationId,
+        message: i64,
+    ) -> Result<Option<Seq>, Error> {
+        let row = sqlx::query(
+            "WITH near AS (SELECT seq, message_id FROM inbox WHERE user_id = $1 AND conversation_id = $2 AND seq <= \
+               (SELECT seq FROM inbox WHERE user_id = $1 AND conversation_id = $2 AND message_id <= $3 \
+                ORDER BY seq DESC LIMIT 1) ORDER BY seq DESC LIMIT $4) \
+             SELECT max(seq) FROM near \
+             WHERE NOT EXISTS (SELECT 1 FROM near AS unread WHERE unread.message_id > $3 AND unread.seq <= near.seq)",
+        )
+        .bind(listener.0)
+        .bind(conversation.0)
+        .bind(message)
+        .bind(LOOKED_BACK)
+        .fetch_one(&self.reader)
+        .await?;
+        Ok(row.try_get::<Option<i64>, _>(0)?.map(Seq))
     }
 
     /// Who takes part in a conversation of the user's; `None` when the user does not.
@@ -209,7 +229,7 @@ impl Store {
         Ok(row.map(|row| row.try_get(0)).transpose()?.map(Seq))
     }
 
-    async fn inbox_at(&self, user: UserId, seq: Seq) -> Result<Option<InboxEntry>, Error> {
+    pub(super) async fn inbox_at(&self, user: UserId, seq: Seq) -> Result<Option<InboxEntry>, Error> {
         let row = sqlx::query(select_entries!("WHERE i.user_id = $1 AND i.seq = $2"))
             .bind(user.0)
             .bind(seq.0)

@@ -7,8 +7,11 @@ use futures_util::TryStreamExt;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
+use super::auto_reply::remember_answers;
+use super::filtered::keep_out;
 use super::rows::{Values, time};
 use super::{Error, Store};
+use crate::envelope::Answered;
 use crate::ids::{ConversationId, MessageUid, Seq, UserId};
 
 /// A message that is ready to be written.
@@ -24,6 +27,10 @@ pub struct Placement {
     pub sender_id: UserId,
     /// Whose inboxes it goes into, without repeats.
     pub owners: Vec<UserId>,
+    /// Whose scripts kept it out of their inboxes, without repeats and without `owners`.
+    pub filtered: Vec<UserId>,
+    /// The auto-replies that it got.
+    pub answered: Vec<Answered>,
     /// What was written.
     pub message_body: String,
     /// Whether a script or an auto-reply made it.
@@ -113,6 +120,7 @@ impl Store {
         let mut next = give_places(&mut tx, &wanted).await?;
         let mut placed = Vec::with_capacity(batch.len());
         let mut rows = Vec::with_capacity(batch.len() * 2);
+        let mut kept_out = Vec::new();
         for (placement, id) in batch.iter().zip(&ids) {
             let Some(id) = id else {
                 placed.push(Placed::Before);
@@ -126,8 +134,11 @@ impl Store {
                 rows.push((*owner, *seq, *id, placement.conversation_id));
             }
             placed.push(Placed::New(places));
+            kept_out.extend(placement.filtered.iter().map(|user| (*user, *id)));
         }
         insert_inbox(&mut tx, &rows).await?;
+        keep_out(&mut tx, &kept_out).await?;
+        remember_answers(&mut tx, batch).await?;
         tx.commit().await?;
         for placement in batch {
             self.known_conversations.insert(placement.conversation_id, ());
@@ -320,6 +331,8 @@ mod tests {
             participants,
             sender_id: UserId(sender),
             owners,
+            filtered: Vec::new(),
+            answered: Vec::new(),
             message_body: uid.to_owned(),
             from_auto_reply: false,
             sent_at: time(1_000),

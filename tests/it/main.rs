@@ -9,16 +9,20 @@
 
 mod app;
 mod asyncapi;
+mod auto_reply;
 mod bus_contract;
 mod bus_embedded;
+mod control;
 mod crash;
 mod docs;
 mod examples;
+mod filtered;
 mod http;
 mod inside;
 mod migrations;
 mod naughty;
 mod object_store;
+mod pool;
 mod scripts;
 mod socket;
 mod stages;

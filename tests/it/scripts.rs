@@ -34,14 +34,14 @@ fn answering(text: &str) -> String {
     )
 }
 
-/// The entries of a script's log with this verdict, newest first.
-async fn log(app: &TestApp, of: &Account, direction: &str, verdict: &str) -> Vec<Value> {
+/// The entries of a script's log with this verdict, newest first, when there are so many.
+async fn log(app: &TestApp, of: &Account, direction: &str, verdict: &str, count: usize) -> Vec<Value> {
     let deadline = tokio::time::Instant::now() + crate::app::PATIENCE;
     loop {
         let reply = app.get(&format!("users/me/scripts/{direction}/log?limit=100"), of).await.assert(200);
         let found: Vec<Value> = reply.items().into_iter().filter(|entry| entry["verdict"] == verdict).collect();
         // It is written a little later than the message.
-        if !found.is_empty() || tokio::time::Instant::now() > deadline {
+        if found.len() >= count || tokio::time::Instant::now() > deadline {
             return found;
         }
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;

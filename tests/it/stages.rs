@@ -37,7 +37,7 @@ where
     }
 }
 
-fn does<F>(work: F) -> Kind
+pub(crate) fn does<F>(work: F) -> Kind
 where
     F: Fn(Envelope) -> BoxFuture<'static, Envelope> + Send + Sync + 'static,
 {
@@ -61,15 +61,15 @@ fn sign(name: &'static str) -> Kind {
 }
 
 /// A node in the test's own process, and a client of it.
-struct Inside {
-    node: Node,
+pub(crate) struct Inside {
+    pub(crate) node: Node,
     server: ServerHandle,
-    app: TestApp,
-    folder: TempDir,
+    pub(crate) app: TestApp,
+    pub(crate) folder: TempDir,
 }
 
 impl Inside {
-    async fn start(pipeline: &[&str], catalogue: Catalogue, set: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) async fn start(pipeline: &[&str], catalogue: Catalogue, set: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let pipeline: Vec<String> = pipeline.iter().map(|name| (*name).to_owned()).collect();
         let stages = [vec!["gateway".to_owned()], pipeline.clone()].concat();
@@ -93,19 +93,19 @@ impl Inside {
         Self { node, server: handle, app: TestApp::around(&format!("http://{address}")), folder }
     }
 
-    async fn stop(self) -> TempDir {
+    pub(crate) async fn stop(self) -> TempDir {
         self.node.drain().await;
         self.server.stop(false).await;
         self.node.close().await;
         self.folder
     }
 
-    async fn pair(&self) -> (Account, Account) {
+    pub(crate) async fn pair(&self) -> (Account, Account) {
         (self.app.register("ada").await, self.app.register("bob").await)
     }
 }
 
-fn bodies(messages: &[Value]) -> Vec<&str> {
+pub(crate) fn bodies(messages: &[Value]) -> Vec<&str> {
     messages.iter().map(|message| message["messageBody"].as_str().unwrap()).collect()
 }
 
@@ -114,8 +114,8 @@ fn numbers(count: usize) -> Vec<String> {
 }
 
 /// The records that were put aside: reason and payload.
-fn dead_letters(data: &Path) -> Vec<(String, String)> {
-    let text = std::fs::read_to_string(data.join("bus/dead-letter.jsonl")).unwrap();
+pub(crate) fn dead_letters(data: &Path) -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(data.join("bus/dead-letter.jsonl")).unwrap_or_default();
     let read = |line: &str| -> (String, String) {
         let line: Value = serde_json::from_str(line).unwrap();
         let field = |name: &str| line[name].as_str().unwrap_or_default().to_owned();

@@ -350,6 +350,8 @@ async fn a_try_that_cannot_be_made_is_refused_by_name() {
 async fn own_messages_of_a_direction_are_the_newest_that_others_sent_or_that_one_sent() {
     let (api, ..) = api().await;
     let placement = |n: usize, from: i64| Placement {
+        filtered: Vec::new(),
+        answered: Vec::new(),
         message_uid: crate::ids::MessageUid::from_client(UserId(from), &n.to_string()),
         conversation_id: crate::ids::ConversationId::of([ADA, UserId(2)]),
         participants: vec![ADA, UserId(2)],

@@ -91,7 +91,7 @@ impl Budget {
         }
         let ticks = self.ticks.load(Relaxed);
         self.ticks.store(ticks.wrapping_add(1), Relaxed);
-        if ticks % TICKS_PER_LOOK != 0 || self.wall_nanos() < self.look_again.load(Relaxed) {
+        if !ticks.is_multiple_of(TICKS_PER_LOOK) || self.wall_nanos() < self.look_again.load(Relaxed) {
             return Ok(VmState::Continue);
         }
         self.peak.fetch_max(lua.used_memory() as u64, Relaxed);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ids::ConversationId;
+use crate::script::call::Input;
 use crate::script::call::{Direction, Severity};
 
 const MIB: u64 = 1024 * 1024;
@@ -74,7 +75,7 @@ impl Bench {
 fn a_script_sees_the_message_and_says_what_it_wants() {
     let source = "function incoming(m)
         assert(m.ownId == 2 and m.senderId == 1 and m.recipientIds[2] == 3 and #m.recipientIds == 2)
-        assert(m.fromAutoReply == false and #m.conversationId == 36 and m.sentAt == 1700000000123)
+        assert(m.fromAutoReply == false and #m.conversationId == 36 and m.sentAt == '2023-11-14T22:13:20.123Z')
         return { action = 'DROP', reply = { { to = m.senderId, message = 'Got ' .. m.messageBody } } }
     end";
     let ran = Bench::new().ran(2, Direction::Incoming, source, "it");

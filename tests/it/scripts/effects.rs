@@ -26,7 +26,7 @@ async fn a_dropped_message_stays_out_of_its_owners_inbox_and_nobody_is_told() {
         of_carol.iter().chain(&of_bob).chain(&of_ada).map(|message| message["conversationId"].clone()).collect();
     assert!(conversations.iter().all(|id| *id == conversations[0]), "a drop does not split the group");
     assert_eq!(of_carol[0]["recipientIds"], json!([bob.id, carol.id]), "nobody sees that bob did not get it");
-    let entry = log(&app, &bob, "incoming", "drop").await.remove(0);
+    let entry = log(&app, &bob, "incoming", "drop", 1).await.remove(0);
     assert_eq!(entry["messageUid"], of_ada[0]["messageUid"]);
     let filtered = app.get("filtered", &bob).await.assert(200);
     assert_eq!(bodies(&filtered.items()), ["spam for two"]);
@@ -49,7 +49,7 @@ async fn a_reply_is_an_automatic_message_of_its_owner_and_the_message_goes_on() 
     let original = of_ada.iter().find(|message| message["messageUid"] == *sent).unwrap();
     assert_eq!(original["fromAutoReply"], false);
     assert_eq!(app.inbox(&bob, 2).await.len(), 2, "the owner sees what was answered");
-    let entry = log(&app, &bob, "incoming", "forward").await.remove(0);
+    let entry = log(&app, &bob, "incoming", "forward", 1).await.remove(0);
     assert_eq!(entry["replies"], json!([{"to": ada.id, "message": "got it"}]));
 }
 
@@ -69,7 +69,7 @@ async fn scripts_that_answer_each_other_answer_each_message_of_a_person_once_and
     for (user, count) in [(&ada, 3), (&bob, 2), (&carol, 2)] {
         assert_eq!(app.inbox(user, count).await.len(), count, "nobody answers an answer");
     }
-    let unanswered = log(&app, &ada, "incoming", "forward").await.remove(0);
+    let unanswered = log(&app, &ada, "incoming", "forward", 1).await.remove(0);
     assert_eq!(unanswered["unanswered"][0]["message"], "ada answers", "{unanswered}");
 }
 

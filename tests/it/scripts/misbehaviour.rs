@@ -51,7 +51,7 @@ async fn a_script_that_fails_costs_its_owners_message_nothing_and_its_owner_is_t
         assert_eq!(bodies(&app.inbox(&bob, n + 1).await)[n], *what);
         assert_eq!(app.inbox(&ada, n + 1).await.len(), n + 1, "{what}: nothing was sent to the sender");
     }
-    let entries = log(&app, &bob, "incoming", "failed").await;
+    let entries = log(&app, &bob, "incoming", "failed", FAILING.len()).await;
     assert_eq!(entries.len(), FAILING.len());
     for (entry, (what, _, reason)) in entries.iter().rev().zip(FAILING) {
         assert_eq!(entry["reason"], *reason, "{what}: {entry}");

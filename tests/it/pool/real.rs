@@ -1,0 +1,71 @@
+//! The real worker: killed, stopped, left behind, and quick.
+
+use super::*;
+
+const LOOP: &str = "function incoming(message) while true do end end";
+
+#[tokio::test]
+async fn it_is_confined_runs_checks_and_leaves_nothing_behind() {
+    let workers = real().await;
+    assert!(workers.confinement().is_enough(), "{:?}", workers.confinement());
+    let start = Instant::now();
+    let ran = workers.run(job(1, FORWARD, "hello")).await;
+    assert_eq!(ran.outcome, Ok(Wanted::Incoming { drop: false, replies: vec![] }), "{ran:?}");
+    assert!(start.elapsed() < Duration::from_millis(100));
+    let found = workers.check(Language::Luau, Direction::Incoming, "function incoming(").await.unwrap();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(kind(&workers.run(job(1, LOOP, "hello")).await), Some(FailureKind::CpuLimit));
+    workers.stop().await;
+    let ran = workers.run(job(1, FORWARD, "hello")).await;
+    assert_eq!(kind(&ran), Some(FailureKind::Unavailable));
+}
+
+/// Workers of this test alone: their program is a link of its own.
+async fn apart(folder: &Path) -> (Workers, String) {
+    let program = folder.join("parlor");
+    std::fs::copy(env!("CARGO_BIN_EXE_parlor"), &program).unwrap();
+    let (options, name) = (options(500), program.to_str().unwrap().to_owned());
+    (Workers::start_as(Setup::of(program), &options, options.run_limits(BODY)).await, name)
+}
+
+#[tokio::test]
+async fn killed_or_frozen_in_the_middle_of_runs_all_are_made_and_none_is_a_zombie() {
+    for signal in [Signal::KILL, Signal::STOP] {
+        let folder = tempfile::tempdir().unwrap();
+        let (workers, name) = apart(folder.path()).await;
+        let runs = (0..200).map(|owner| workers.run(job(owner, FORWARD, "hello")));
+        let disturb = async {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            // The shared one and that for trials: the third is started when these have died.
+            let struck = children(&name);
+            for (pid, _) in struck.iter().filter(|(_, zombie)| !zombie) {
+                kill_process(*pid, signal).unwrap();
+            }
+            struck
+        };
+        let (results, struck) = tokio::join!(futures_util::future::join_all(runs), disturb);
+        let failed: Vec<_> = results.iter().filter(|ran| ran.outcome.is_err()).collect();
+        assert!(failed.is_empty(), "{signal:?}: {failed:?}");
+        // Idle ones that are killed blame nobody and are there again.
+        for (pid, _) in children(&name).into_iter().filter(|(_, zombie)| !zombie) {
+            kill_process(pid, Signal::KILL).unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(workers.run(job(1, FORWARD, "hello")).await.outcome.is_ok());
+        workers.stop().await;
+        let left = children(&name);
+        let left: Vec<_> = left.iter().filter(|child| !child.1 || struck.iter().any(|one| one.0 == child.0)).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+#[tokio::test]
+async fn callers_that_go_away_leave_nothing_behind() {
+    let workers = real().await;
+    for owner in 0..500 {
+        let run = workers.run(job(owner, FORWARD, "hello"));
+        let _ = tokio::time::timeout(Duration::from_micros(50), run).await;
+    }
+    assert!(workers.run(job(1, FORWARD, "hello")).await.outcome.is_ok());
+    workers.stop().await;
+}
