@@ -15,7 +15,7 @@ use super::luau::Luau;
 use super::protocol::{self, FromWorker, RunLimits, ToWorker};
 
 /// Bytes read at once.
-const READ_BYTES: usize = 256 * 1024;
+const READ_BYTES: usize = 128 * 1024;
 /// Answers of so many bytes are sent without waiting for more.
 const WRITE_BYTES: usize = 64 * 1024;
 /// Answers that have waited so long are sent before the next run.
@@ -94,6 +94,8 @@ fn answer(luau: &mut Luau, frame: ToWorker) -> Result<FromWorker, Error> {
 #[derive(Default)]
 struct Lines {
     read: Vec<u8>,
+    /// Where the system puts what is read next.
+    room: Vec<u8>,
     /// What of `read` was decoded already.
     taken: usize,
     written: Vec<u8>,
@@ -113,16 +115,14 @@ impl Lines {
             self.flush()?;
             self.read.drain(..self.taken);
             self.taken = 0;
-            let held = self.read.len();
-            self.read.resize(held + READ_BYTES, 0);
-            let room = self.read.get_mut(held..).unwrap_or_default();
+            self.room.resize(READ_BYTES, 0);
             let read = loop {
-                match rustix::io::read(stdin(), &mut *room) {
+                match rustix::io::read(stdin(), self.room.as_mut_slice()) {
                     Err(Errno::INTR) => {}
                     other => break other?,
                 }
             };
-            self.read.truncate(held + read);
+            self.read.extend_from_slice(self.room.get(..read).unwrap_or(&[]));
             if read == 0 {
                 return Ok(None);
             }

@@ -10,22 +10,8 @@ use super::clock;
 
 /// The trusted part written in Luau: makes one run.
 const TRAMPOLINE: &str = include_str!("trampoline.luau");
-/// `print`, into the run's own lines.
-const PRINT: &str = r##"
-local full, keep = ...
-local concat, create, select, tostring = table.concat, table.create, select, tostring
-return function(...)
-	if full() then
-		return
-	end
-	local count = select("#", ...)
-	local parts = create(count)
-	for n = 1, count do
-		parts[n] = tostring((select(n, ...)))
-	end
-	keep(concat(parts, "\t"))
-end
-"##;
+/// The trusted part that replaces functions of the library.
+const PRELUDE: &str = include_str!("prelude.luau");
 
 /// Functions that a script may call by their own names.
 pub(super) const FUNCTIONS: &[&str] = &[
@@ -108,7 +94,7 @@ impl Environment {
         let globals = lua.globals();
         let trampoline: Function = lua.load(TRAMPOLINE).set_name("=parlor").eval()?;
         let seed: Function = globals.raw_get::<Table>("math")?.raw_get("randomseed")?;
-        globals.raw_set("print", print(&lua, budget)?)?;
+        replace(&lua, &globals, budget)?;
         globals.raw_set("os", clock::library(&lua, budget)?)?;
         strip(&globals)?;
         let strings: Option<Table> = lua.type_metatable::<LuaString>();
@@ -127,14 +113,22 @@ impl Environment {
     }
 }
 
-fn print(lua: &Lua, budget: &Arc<Budget>) -> mlua::Result<Function> {
+/// Puts `print` into the run's own lines, and keeps addresses out of every text.
+fn replace(lua: &Lua, globals: &Table, budget: &Arc<Budget>) -> mlua::Result<()> {
     let (asked, keeper) = (Arc::clone(budget), Arc::clone(budget));
     let full = lua.create_function(move |_, ()| Ok(asked.prints_are_full()))?;
     let keep = lua.create_function(move |_, line: LuaString| {
         keeper.print(&line.as_bytes());
         Ok(())
     })?;
-    lua.load(PRINT).set_name("=parlor").call((full, keep))
+    let strings: Table = globals.raw_get("string")?;
+    let (tostring, format): (Function, Function) = (globals.raw_get("tostring")?, strings.raw_get("format")?);
+    // Without lines, so that what these raise does not name places that are not the owner's.
+    let prelude = lua.load(PRELUDE).set_name("=parlor").set_compiler(compiler().set_debug_level(0));
+    let (print, tostring, format): (Function, Function, Function) = prelude.call((full, keep, tostring, format))?;
+    globals.raw_set("print", print)?;
+    globals.raw_set("tostring", tostring)?;
+    strings.raw_set("format", format)
 }
 
 /// Takes out everything that is on no list.

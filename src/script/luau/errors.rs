@@ -34,7 +34,10 @@ pub(super) fn raised(value: &Value, line: Option<u32>) -> Failure {
             Ok(Value::String(text)) => bounded(&text.as_bytes(), MESSAGE_BYTES),
             _ => "raised an error that is a table without a `message`".to_owned(),
         },
-        Value::Error(error) => return host(error),
+        Value::Error(error) => {
+            let failure = host(error);
+            return Failure { line: failure.line.or(line), ..failure };
+        }
         _ => "raised an error that is not a string".to_owned(),
     };
     located(&text, line)
