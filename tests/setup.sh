@@ -1,10 +1,11 @@
 #!/bin/sh
 # Puts what the tests need beside Rust under ~/.cache/parlor-tests (or $XDG_CACHE_HOME): node packages, the Big List of
-# Naughty Strings among them, and a Python environment. Does nothing when it is there. `make test` calls it.
+# Naughty Strings among them, and a Python environment, with moto in it, a server that speaks S3 (140 MB). Does nothing
+# when it is there. `make test` calls it.
 set -eu
 
 # A changed version here needs a new number, in tests/it/app.rs too.
-READY=ready-1
+READY=ready-2
 CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/parlor-tests"
 [ -e "$CACHE/$READY" ] && exit 0
 
@@ -22,6 +23,7 @@ rm -rf "$CACHE/node" "$CACHE/python"
 npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$CACHE/node" \
     ws@8.18.3 big-list-of-naughty-strings@1.0.0
 python3 -m venv "$CACHE/python"
-"$CACHE/python/bin/pip" install --quiet 'websockets==15.0.1'
+"$CACHE/python/bin/pip" install --quiet 'websockets==15.0.1' \
+    'moto[s3]==5.2.5' 'flask-cors==6.0.5'
 touch "$CACHE/$READY"
 echo "ready: $CACHE"

@@ -12,7 +12,7 @@ mod process;
 mod raw;
 mod socket;
 
-pub(crate) use http::reply;
+pub(crate) use http::{Reply, reply};
 pub(crate) use process::{Process, finish};
 pub(crate) use raw::{Frame, Raw};
 pub(crate) use socket::{ConnectOptions, Socket};
@@ -261,7 +261,7 @@ pub(crate) fn cache() -> PathBuf {
     let home = std::env::var("XDG_CACHE_HOME").ok().filter(|path| !path.is_empty()).map(PathBuf::from);
     let home = home.unwrap_or_else(|| PathBuf::from(std::env::var("HOME").expect("HOME")).join(".cache"));
     let cache = home.join("parlor-tests");
-    assert!(cache.join("ready-1").exists(), "{SETUP}");
+    assert!(cache.join("ready-2").exists(), "{SETUP}");
     cache
 }
 

@@ -6,3 +6,4 @@ mod described;
 mod lists;
 mod ports;
 mod problems;
+mod scripts;

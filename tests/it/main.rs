@@ -22,6 +22,7 @@ mod http;
 mod inside;
 mod migrations;
 mod naughty;
+mod object_store;
 mod pool;
 mod scripts;
 mod socket;
