@@ -37,7 +37,8 @@ pub struct Problem {
     retry_after: Option<Duration>,
     challenge: Option<Challenge>,
     allow: Option<&'static str>,
-    diagnostics: Vec<Diagnostic>,
+    /// Boxed: almost no problem has any.
+    diagnostics: Option<Box<[Diagnostic]>>,
 }
 
 /// What `WWW-Authenticate` says (RFC 6750, section 3).
@@ -88,8 +89,7 @@ impl Problem {
     /// A problem with a status, a stable code in `snake_case`, and a sentence for people.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         let (field, place, retry_after, challenge, allow) = (None, None, None, None, None);
-        let diagnostics = Vec::new();
-        Self { status, code, detail: detail.into(), field, place, retry_after, challenge, allow, diagnostics }
+        Self { status, code, detail: detail.into(), field, place, retry_after, challenge, allow, diagnostics: None }
     }
 
     /// Names the field of the request that is to blame.
@@ -107,7 +107,7 @@ impl Problem {
     /// Lists what is wrong with a script.
     #[must_use]
     pub fn diagnostics(self, diagnostics: Vec<Diagnostic>) -> Self {
-        Self { diagnostics, ..self }
+        Self { diagnostics: Some(diagnostics.into()), ..self }
     }
 
     /// Says when to try again: `Retry-After`, in whole seconds, rounded up.
@@ -236,7 +236,7 @@ impl ResponseError for Problem {
             field: self.field,
             line: self.place.map(|(line, _)| line),
             column: self.place.map(|(_, column)| column),
-            diagnostics: self.diagnostics.clone(),
+            diagnostics: self.diagnostics.as_deref().unwrap_or_default().to_vec(),
         })
     }
 }
