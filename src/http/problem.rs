@@ -33,7 +33,7 @@ pub struct Problem {
     code: &'static str,
     detail: Cow<'static, str>,
     field: Option<&'static str>,
-    place: Option<(usize, usize)>,
+    place: Option<(u32, u32)>,
     retry_after: Option<Duration>,
     challenge: Option<Challenge>,
     allow: Option<&'static str>,
@@ -75,10 +75,10 @@ pub struct Document {
     field: Option<&'static str>,
     /// The line of the body that is to blame, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<usize>,
+    line: Option<u32>,
     /// The column of the line, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
-    column: Option<usize>,
+    column: Option<u32>,
     /// All that is wrong with a script, and what is odd about it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
@@ -100,7 +100,7 @@ impl Problem {
 
     /// Points at the place of the body that is to blame, both from 1.
     #[must_use]
-    pub fn at(self, line: usize, column: usize) -> Self {
+    pub fn at(self, line: u32, column: u32) -> Self {
         Self { place: Some((line, column)), ..self }
     }
 
@@ -382,5 +382,7 @@ pub fn of_json(error: &serde_json::Error) -> Problem {
         serde_json::error::Category::Data => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", detail),
         _ => Problem::new(StatusCode::BAD_REQUEST, "malformed_json", detail),
     };
-    problem.at(error.line(), error.column())
+    // A body is far shorter than this reaches.
+    let place = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    problem.at(place(error.line()), place(error.column()))
 }
