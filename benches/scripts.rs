@@ -53,6 +53,7 @@ fn input(owner: UserId) -> Input {
         recipient_ids: vec![owner],
         from_auto_reply: false,
         conversation_id: ConversationId::of([owner, UserId(1)]),
+        first_contact: false,
         sent_at: 1_700_000_000_000,
     }
 }

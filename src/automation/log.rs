@@ -128,7 +128,7 @@ pub struct AutomationLog {
 
 #[derive(Debug)]
 enum Item {
-    Entry(LogEntry),
+    Entry(Box<LogEntry>),
     /// All before it is to be written now.
     Flush(oneshot::Sender<()>),
 }
@@ -153,7 +153,7 @@ impl AutomationLog {
             Taken::TooManyOwners => return crate::metrics::automation_log_left_out("owners"),
         };
         for entry in told.into_iter().chain([entry]) {
-            if self.queue.try_send(Item::Entry(entry)).is_err() {
+            if self.queue.try_send(Item::Entry(Box::new(entry))).is_err() {
                 crate::metrics::automation_log_left_out("queue");
             }
         }
@@ -214,7 +214,7 @@ impl Writer {
     fn sort(&self, item: Item, gathered: &mut Vec<LogEntry>) -> Option<oneshot::Sender<()>> {
         match item {
             Item::Entry(entry) => {
-                gathered.push(entry);
+                gathered.push(*entry);
                 None
             }
             Item::Flush(done) => Some(done),

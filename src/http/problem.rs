@@ -1,6 +1,7 @@
 //! What went wrong, as RFC 9457 problem documents: the one place that gives errors their status and stable `code`.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::error::{JsonPayloadError, PathError, QueryPayloadError};
@@ -33,11 +34,11 @@ pub struct Problem {
     code: &'static str,
     detail: Cow<'static, str>,
     field: Option<&'static str>,
-    place: Option<(usize, usize)>,
+    place: Option<(u32, u32)>,
     retry_after: Option<Duration>,
     challenge: Option<Challenge>,
     allow: Option<&'static str>,
-    diagnostics: Vec<Diagnostic>,
+    diagnostics: Option<Arc<[Diagnostic]>>,
 }
 
 /// What `WWW-Authenticate` says (RFC 6750, section 3).
@@ -74,21 +75,21 @@ pub struct Document {
     field: Option<&'static str>,
     /// The line of the body that is to blame, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<usize>,
+    line: Option<u32>,
     /// The column of the line, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
-    column: Option<usize>,
+    column: Option<u32>,
     /// All that is wrong with a script, and what is odd about it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schema(required = false)]
-    diagnostics: Vec<Diagnostic>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<Diagnostic>>)]
+    diagnostics: Option<Arc<[Diagnostic]>>,
 }
 
 impl Problem {
     /// A problem with a status, a stable code in `snake_case`, and a sentence for people.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         let (field, place, retry_after, challenge, allow) = (None, None, None, None, None);
-        let diagnostics = Vec::new();
+        let diagnostics = None;
         Self { status, code, detail: detail.into(), field, place, retry_after, challenge, allow, diagnostics }
     }
 
@@ -100,14 +101,14 @@ impl Problem {
 
     /// Points at the place of the body that is to blame, both from 1.
     #[must_use]
-    pub fn at(self, line: usize, column: usize) -> Self {
+    pub fn at(self, line: u32, column: u32) -> Self {
         Self { place: Some((line, column)), ..self }
     }
 
     /// Lists what is wrong with a script.
     #[must_use]
     pub fn diagnostics(self, diagnostics: Vec<Diagnostic>) -> Self {
-        Self { diagnostics, ..self }
+        Self { diagnostics: Some(diagnostics.into()), ..self }
     }
 
     /// Says when to try again: `Retry-After`, in whole seconds, rounded up.
@@ -382,5 +383,6 @@ pub fn of_json(error: &serde_json::Error) -> Problem {
         serde_json::error::Category::Data => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", detail),
         _ => Problem::new(StatusCode::BAD_REQUEST, "malformed_json", detail),
     };
-    problem.at(error.line(), error.column())
+    let short = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
+    problem.at(short(error.line()), short(error.column()))
 }

@@ -127,7 +127,7 @@ async fn check(
     let found =
         state.scripts.workers.check(language, direction, source).await.map_err(|failure| unchecked(&failure))?;
     let Some(first) = found.iter().find(|found| found.severity == Severity::Error) else { return Ok(found) };
-    let (line, column) = (first.line as usize, first.column as usize);
+    let (line, column) = (first.line, first.column);
     let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "script_does_not_compile", first.message.clone());
     Err(problem.at(line, column).diagnostics(found))
 }

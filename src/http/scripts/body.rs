@@ -74,7 +74,7 @@ pub(super) async fn json<T: DeserializeOwned>(
     payload: web::Payload,
     limit: usize,
 ) -> Result<T, Problem> {
-    if !request.mime_type().ok().flatten().is_some_and(|kind| kind.essence_str() == "application/json") {
+    if request.mime_type().ok().flatten().is_none_or(|kind| kind.essence_str() != "application/json") {
         let detail = "the body must be JSON, with `Content-Type: application/json`";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
     }
