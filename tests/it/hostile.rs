@@ -106,6 +106,7 @@ fn run(number: u64, owner: UserId, direction: Direction, source: &str, body: &st
         recipient_ids: vec![owner],
         from_auto_reply: false,
         conversation_id: ConversationId::of([owner, UserId(1)]),
+        first_contact: false,
         sent_at: 1_700_000_000_000,
     };
     let (language, hash, source) = (Language::Luau, SourceHash::of(source), Some(source.to_owned()));
