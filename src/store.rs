@@ -175,6 +175,12 @@ impl Store {
 }
 
 impl Error {
+    /// Whether the tables were closed: this process is about to end.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Sql(sqlx::Error::PoolClosed))
+    }
+
     /// Whether it may go away by itself: another process holds the tables, or the disk takes no writes now.
     #[must_use]
     pub fn is_passing(&self) -> bool {

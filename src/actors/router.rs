@@ -141,6 +141,8 @@ async fn deliver(store: Store, registry: Addr<Registry>, clock: Clock, batch: Ve
     let placed = loop {
         match store.deliver(&batch).await {
             Ok(placed) => break placed,
+            // The time to stop is up: what is unfinished comes again at the next start.
+            Err(error) if error.is_closed() => std::future::pending().await,
             Err(error) => {
                 crate::metrics::route_failed();
                 tracing::error!(%error, messages = batch.len(), "messages cannot be written; it is tried again");

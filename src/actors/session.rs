@@ -87,8 +87,9 @@ pub struct SessionActor {
 
 /// Where a session stands in its life.
 enum Phase {
-    /// Known to the registry, about to learn where its inbox ends.
-    Joining,
+    /// Known to the registry, about to learn where its inbox ends. What is told meanwhile (who is there) is sent behind
+    /// the welcome, [`MAILBOX`] of it at most.
+    Joining(Vec<Ephemeral>),
     /// Speaks the protocol.
     Open(Box<Session>),
     /// Said its last frame.
@@ -115,7 +116,7 @@ impl SessionActor {
             gate: stream.gate(),
             flags: Arc::default(),
             stream: Some(stream),
-            phase: Phase::Joining,
+            phase: Phase::Joining(Vec::new()),
             unconfirmed: VecDeque::new(),
             confirming: false,
             admitting: false,
@@ -133,7 +134,7 @@ impl SessionActor {
         let now = self.now();
         let effects = match &mut self.phase {
             Phase::Open(session) => f(session, now, &self.deps.options),
-            Phase::Joining | Phase::Closed => return,
+            Phase::Joining(_) | Phase::Closed => return,
         };
         for effect in effects {
             self.perform(effect, context);
@@ -277,9 +278,12 @@ impl Actor for SessionActor {
                 let now = actor.now();
                 let options = &actor.deps.options;
                 let (session, effects) = Session::open(actor.who.clone(), actor.after, head, now, options);
-                actor.phase = Phase::Open(Box::new(session));
+                let before = std::mem::replace(&mut actor.phase, Phase::Open(Box::new(session)));
                 for effect in effects {
                     actor.perform(effect, context);
+                }
+                if let Phase::Joining(early) = before {
+                    early.into_iter().for_each(|ephemeral| actor.send(ephemeral.text, context));
                 }
                 actor.schedule(context);
                 actor.look_at_flags(context);
@@ -343,8 +347,11 @@ impl Handler<Ephemeral> for SessionActor {
     type Result = ();
 
     fn handle(&mut self, ephemeral: Ephemeral, context: &mut Self::Context) {
-        if !matches!(self.phase, Phase::Open(_)) {
-            return;
+        match &mut self.phase {
+            Phase::Joining(early) if early.len() < MAILBOX => return early.push(ephemeral),
+            Phase::Joining(_) => return crate::metrics::shed(ephemeral.kind),
+            Phase::Closed => return,
+            Phase::Open(_) => {}
         }
         // Shed long before anything that must arrive is in danger.
         if self.outbox.bytes() > self.deps.options.outgoing_bytes / 4 {

@@ -114,6 +114,8 @@ const QUEUE: usize = 10_000;
 const GATHER: Duration = Duration::from_millis(200);
 /// Entries of one transaction: the router's transactions wait for it.
 const BATCH: usize = 100;
+/// Logs that one transaction trims; the others wait for their next entry.
+const TRIMS: usize = 10;
 /// Time between two transactions when there is more: the router's get in between.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Logs of which is known how many entries came since they were last trimmed; the others are trimmed when one comes.
@@ -245,10 +247,11 @@ impl Writer {
         let mut trim = Vec::new();
         for (log, by) in grown {
             let since = self.since_trim.get(&log).map_or(slack, |before| before + by);
-            if since >= slack {
+            let now = since >= slack && trim.len() < TRIMS;
+            if now {
                 trim.push(log);
             }
-            self.since_trim.insert(log, if since >= slack { 0 } else { since });
+            self.since_trim.insert(log, if now { 0 } else { since });
         }
         trim
     }

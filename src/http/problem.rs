@@ -1,6 +1,7 @@
 //! What went wrong, as RFC 9457 problem documents: the one place that gives errors their status and stable `code`.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::error::{JsonPayloadError, PathError, QueryPayloadError};
@@ -37,8 +38,7 @@ pub struct Problem {
     retry_after: Option<Duration>,
     challenge: Option<Challenge>,
     allow: Option<&'static str>,
-    /// Boxed: almost no problem has any.
-    diagnostics: Option<Box<[Diagnostic]>>,
+    diagnostics: Option<Arc<[Diagnostic]>>,
 }
 
 /// What `WWW-Authenticate` says (RFC 6750, section 3).
@@ -80,16 +80,17 @@ pub struct Document {
     #[serde(skip_serializing_if = "Option::is_none")]
     column: Option<u32>,
     /// All that is wrong with a script, and what is odd about it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schema(required = false)]
-    diagnostics: Vec<Diagnostic>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<Diagnostic>>)]
+    diagnostics: Option<Arc<[Diagnostic]>>,
 }
 
 impl Problem {
     /// A problem with a status, a stable code in `snake_case`, and a sentence for people.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         let (field, place, retry_after, challenge, allow) = (None, None, None, None, None);
-        Self { status, code, detail: detail.into(), field, place, retry_after, challenge, allow, diagnostics: None }
+        let diagnostics = None;
+        Self { status, code, detail: detail.into(), field, place, retry_after, challenge, allow, diagnostics }
     }
 
     /// Names the field of the request that is to blame.
@@ -236,7 +237,7 @@ impl ResponseError for Problem {
             field: self.field,
             line: self.place.map(|(line, _)| line),
             column: self.place.map(|(_, column)| column),
-            diagnostics: self.diagnostics.as_deref().unwrap_or_default().to_vec(),
+            diagnostics: self.diagnostics.clone(),
         })
     }
 }
@@ -382,7 +383,6 @@ pub fn of_json(error: &serde_json::Error) -> Problem {
         serde_json::error::Category::Data => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", detail),
         _ => Problem::new(StatusCode::BAD_REQUEST, "malformed_json", detail),
     };
-    // A body is far shorter than this reaches.
-    let place = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    problem.at(place(error.line()), place(error.column()))
+    let short = |place: usize| u32::try_from(place).unwrap_or(u32::MAX);
+    problem.at(short(error.line()), short(error.column()))
 }
