@@ -10,6 +10,7 @@ use parlor::script::pool::{Job, Lane, Setup, Workers};
 use rustix::process::{Pid, Signal, kill_process};
 
 mod faults;
+mod illness;
 mod real;
 
 /// Bytes of one body in these tests.

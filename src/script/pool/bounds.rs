@@ -1,25 +1,37 @@
 //! What a worker may answer at most. It is told the limits and keeps them; one that does not is no longer ours.
 
 use crate::script::call::{Diagnostic, Direction, Failure, FailureKind, Prints, Ran, Wanted};
-use crate::script::protocol::{MAX_FRAME_BYTES, RunLimits};
+use crate::script::protocol::{MAX_FRAME_BYTES, RunLimits, ToWorker};
 
-/// Bytes of a failure's words, of one diagnostic's, and of all that is missing from a confinement.
+/// Bytes of a failure's words.
 const WORDS_BYTES: usize = 16 * 1024;
-/// Diagnostics of one source.
-const DIAGNOSTICS: usize = 1000;
+/// Diagnostics of one source. A worker finds at most 21.
+const DIAGNOSTICS: usize = 100;
 /// Bytes of all of them.
-const DIAGNOSTICS_BYTES: usize = 256 * 1024;
-/// Room for numbers and lengths in a frame.
-const FRAME_EXTRA: usize = 1024;
+const DIAGNOSTICS_BYTES: usize = 64 * 1024;
+/// Most bytes of a number in a frame, and of a length or number of at most 32 bits.
+const NUMBER: usize = 10;
+const LENGTH: usize = 5;
+/// Tags, flags, and the numbers that stand once in an answer: its own, the three of what a run used, two counts.
+const FRAME_EXTRA: usize = 8 + 4 * NUMBER + 2 * LENGTH;
+/// The longest body of a hello, in bytes: it has the words of all that is missing.
+pub(super) const HELLO_BYTES: usize = WORDS_BYTES + FRAME_EXTRA;
+/// The longest body of what is said of a source, in bytes.
+pub(super) const CHECK_BYTES: usize = DIAGNOSTICS_BYTES + DIAGNOSTICS * (1 + 3 * LENGTH) + FRAME_EXTRA;
 /// A processor clock may be ahead of ours by so much.
 const CLOCK_SLACK_MICROS: u64 = 100_000;
 
 /// The bounds of answers, from the limits of runs.
+///
+/// A frame is decoded before it is looked at, so its length is bounded by what the longest right one has. The dearest lie
+/// is a list of empty lines: a byte each in the frame, 24 in memory, in a list that doubles as it grows, and is there
+/// twice while it does: at most 72 times the frame, for as long as it takes to refuse it, one such frame for each thread
+/// that drives workers. With the limits as they come (8 replies of 64 KiB) that is a frame of 532 KiB and 38 MiB.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     limits: RunLimits,
-    /// The longest body of a frame that may come, in bytes.
-    pub(super) frame_bytes: usize,
+    /// The longest body of what a run came to, in bytes.
+    run_bytes: usize,
 }
 
 fn to_usize(n: u64) -> usize {
@@ -29,12 +41,21 @@ fn to_usize(n: u64) -> usize {
 impl Bounds {
     pub(super) fn new(limits: RunLimits) -> Self {
         let body = to_usize(limits.message_bytes);
-        // A reply has its recipient and a length besides, a printed line its length: at most ten bytes each.
-        let wanted = body.saturating_add(20).saturating_mul((limits.replies as usize).max(1));
-        let prints = (limits.print_lines as usize).saturating_mul(10).saturating_add(limits.print_bytes as usize);
-        let ran = wanted.saturating_add(prints).saturating_add(WORDS_BYTES);
-        let frame_bytes = ran.max(DIAGNOSTICS_BYTES).saturating_add(FRAME_EXTRA).min(MAX_FRAME_BYTES);
-        Self { limits, frame_bytes }
+        let replies = (limits.replies as usize).saturating_mul(body.saturating_add(NUMBER + LENGTH));
+        // Either what is wanted, of one direction or the other, or a failure.
+        let outcome = replies.max(body.saturating_add(LENGTH)).max(WORDS_BYTES + 2 * LENGTH);
+        let prints = (limits.print_lines as usize).saturating_mul(LENGTH).saturating_add(limits.print_bytes as usize);
+        let run_bytes = outcome.saturating_add(prints).saturating_add(FRAME_EXTRA).min(MAX_FRAME_BYTES);
+        Self { limits, run_bytes }
+    }
+
+    /// The longest body that an answer to this may have, in bytes.
+    pub(super) fn frame_bytes(&self, asked: &ToWorker) -> usize {
+        match asked {
+            ToWorker::Run { .. } => self.run_bytes,
+            ToWorker::Check { .. } => CHECK_BYTES,
+            ToWorker::Begin(_) => 0,
+        }
     }
 
     /// Whether a worker that keeps the limits may have answered this, `wall_micros` after it was asked.

@@ -38,8 +38,8 @@ pub(super) struct Flights {
 }
 
 impl Flights {
-    pub(super) fn new(lane: Lane, bounds: Bounds, read: Vec<u8>) -> Self {
-        let (flying, out, progress) = (VecDeque::new(), Vec::new(), Instant::now());
+    pub(super) fn new(lane: Lane, bounds: Bounds) -> Self {
+        let (flying, out, read, progress) = (VecDeque::new(), Vec::new(), Vec::new(), Instant::now());
         Self { lane, bounds, flying, next_number: 1, out, read, progress, answered: false }
     }
 
@@ -59,10 +59,6 @@ impl Flights {
     /// When the oldest has waited too long.
     pub(super) fn deadline(&self, limit: Duration) -> Instant {
         self.progress + limit
-    }
-
-    pub(super) fn begin(&mut self, frame: &ToWorker) -> Result<(), protocol::Error> {
-        protocol::encode(frame, &mut self.out)
     }
 
     /// Asks. A caller that has gone is not asked for.
@@ -90,7 +86,11 @@ impl Flights {
     pub(super) fn hear(&mut self) -> Result<(), String> {
         let mut used = 0;
         let heard = loop {
-            match take(&self.read[used..], &self.bounds) {
+            let rest = &self.read[used..];
+            let Some(oldest) = self.flying.front() else {
+                break if rest.is_empty() { Ok(()) } else { Err("it spoke when nothing was asked".to_owned()) };
+            };
+            match take(rest, self.bounds.frame_bytes(&oldest.order.work.frame)) {
                 Ok(None) => break Ok(()),
                 Ok(Some((frame, bytes))) => {
                     used += bytes;
@@ -125,7 +125,7 @@ impl Flights {
             FromWorker::Checked { number, found } => (number, Some(Answer::Checked(found))),
         };
         let now = Instant::now();
-        let Some(oldest) = self.flying.front_mut() else { return Err(format!("it answered {number}, never asked")) };
+        let Some(oldest) = self.flying.front_mut() else { return Err(format!("it answered {number}, not asked")) };
         if oldest.number != number {
             return Err(format!("it answered {number} when {} was next", oldest.number));
         }
@@ -177,12 +177,12 @@ fn finish(bounds: &Bounds, work: &Work, wall: Duration, reply: Answer) -> Result
     }
 }
 
-/// The first frame of `bytes`, when it is all there.
-pub(super) fn take(bytes: &[u8], bounds: &Bounds) -> Result<Option<(FromWorker, usize)>, String> {
+/// The first frame of `bytes`, when it is all there, of at most `most` bytes.
+pub(super) fn take(bytes: &[u8], most: usize) -> Result<Option<(FromWorker, usize)>, String> {
     if let Some((head, _)) = bytes.split_first_chunk::<HEAD_BYTES>() {
         let length = u32::from_le_bytes(*head) as usize;
-        if length > bounds.frame_bytes {
-            return Err(format!("a frame of {length} bytes, at most {} can be an answer", bounds.frame_bytes));
+        if length > most {
+            return Err(format!("a frame of {length} bytes, at most {most} can be an answer"));
         }
     }
     protocol::decode(bytes).map_err(|error| error.to_string())
