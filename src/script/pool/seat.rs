@@ -27,6 +27,9 @@ const OUT_BYTES: usize = 256 * 1024;
 /// A worker whose stream has ended is given so long to end too.
 const LAST_BREATH: Duration = Duration::from_millis(500);
 
+/// A timer that rings so much too late says that this process stood still.
+const STOOD_STILL: Duration = Duration::from_millis(100);
+
 /// Why a worker was given up.
 enum End {
     /// The oldest run was not answered in time.
@@ -242,14 +245,16 @@ async fn drive(
                 None => return End::Stopped,
             },
             () = timer.as_mut(), if !idle || lane == Lane::Alone => {
-                // It may be an older one. And when this process itself stood still, the answer is here already.
-                if Instant::now() < due {
+                let now = Instant::now();
+                // It may be an older one. And when this process itself stood still, the answer is here already, or the
+                // worker stood still with it (a paused machine, a terminal that stops both) and has yet to make it.
+                if now < due {
                     timer.as_mut().reset(due);
                 } else if idle {
                     return End::Idle;
                 } else if let Err(end) = read(socket, flights) {
                     return end;
-                } else if flights.deadline(limit) <= Instant::now() {
+                } else if flights.deadline(limit) <= now && !(now - due > STOOD_STILL && flights.excuse()) {
                     return End::Hung;
                 }
             }
