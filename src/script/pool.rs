@@ -87,7 +87,7 @@ pub struct Setup {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<OsString>,
-    /// One that does not say hello for so long is killed.
+    /// One that has not said hello and answered a trial check in so long is killed.
     pub hello_limit: Duration,
     /// [`Lane::Alone`]'s worker is ended when it had nothing to do for so long.
     pub idle_limit: Duration,
@@ -121,6 +121,11 @@ impl Common {
     fn alive(&self, lane: Lane, more: i32) {
         let now = self.alive[lane as usize].fetch_add(more, Ordering::Relaxed) + more;
         metrics::script_workers(now.into(), lane.name());
+    }
+
+    /// Whether scripts may run behind so much.
+    fn allows(&self, confinement: &Confinement) -> bool {
+        confinement.is_enough() || self.run_unconfined
     }
 }
 
@@ -254,7 +259,7 @@ impl Workers {
 
     async fn ask(&self, queue: &mpsc::Sender<Order>, work: Work) -> Answer {
         let (answer, answered) = oneshot::channel();
-        let order = Order { work, answer, since: Instant::now() };
+        let order = Order { work, answer, since: Instant::now(), once_more: false };
         // Waits while the queue is full: so whoever asks for too much is slowed down. A refused order is dropped at
         // once: while it lives, its answer may still come.
         let sent = queue.send(order).await.is_ok();

@@ -138,12 +138,49 @@ pub enum Error {
 /// # Errors
 /// [`Error::TooLong`]; `out` is as before.
 pub fn encode<T: Serialize>(frame: &T, out: &mut Vec<u8>) -> Result<(), Error> {
-    let body = postcard::to_stdvec(frame)?;
-    let length = u32::try_from(body.len()).ok().filter(|length| *length as usize <= MAX_FRAME_BYTES);
-    let length = length.ok_or(Error::TooLong(body.len()))?;
-    out.extend_from_slice(&length.to_le_bytes());
-    out.extend_from_slice(&body);
-    Ok(())
+    let start = out.len();
+    out.extend_from_slice(&[0; HEAD_BYTES]);
+    let done = postcard::serialize_with_flavor(frame, Body { out: &mut *out, length: 0 }).map_err(Error::from);
+    let head = done.and_then(|length| match u32::try_from(length) {
+        Ok(head) if length <= MAX_FRAME_BYTES => Ok(head),
+        _ => Err(Error::TooLong(length)),
+    });
+    match (head, out.get_mut(start..start + HEAD_BYTES)) {
+        (Ok(head), Some(room)) => {
+            room.copy_from_slice(&head.to_le_bytes());
+            Ok(())
+        }
+        (head, _) => {
+            out.truncate(start);
+            head.map(|_| ())
+        }
+    }
+}
+
+/// A body that is being written. What goes beyond the bound is counted, not kept.
+struct Body<'a> {
+    out: &'a mut Vec<u8>,
+    length: usize,
+}
+
+impl postcard::ser_flavors::Flavor for Body<'_> {
+    type Output = usize;
+
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        self.length = self.length.saturating_add(data.len());
+        if self.length <= MAX_FRAME_BYTES {
+            self.out.extend_from_slice(data);
+        }
+        Ok(())
+    }
+
+    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
+        self.try_extend(&[data])
+    }
+
+    fn finalize(self) -> postcard::Result<usize> {
+        Ok(self.length)
+    }
 }
 
 /// Takes the first frame off `bytes`: it and how many bytes it took, or `None` when it is not all there yet.
@@ -162,4 +199,57 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<(T, usize)>, E
         return Err(Error::TrailingBytes(left.len()));
     }
     Ok(Some((frame, HEAD_BYTES + length)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A check whose body has exactly so many bytes.
+    fn check_of(bytes: usize) -> ToWorker {
+        // Tag, number, language and direction take a byte each, the length of so long a source four.
+        let source = "x".repeat(bytes - 8);
+        ToWorker::Check { number: 1, language: Language::Luau, direction: Direction::Incoming, source }
+    }
+
+    #[test]
+    fn a_frame_at_the_bound_goes_behind_what_is_there_and_comes_back() {
+        let (mut out, frame) = (b"before".to_vec(), check_of(MAX_FRAME_BYTES));
+        encode(&frame, &mut out).unwrap();
+        assert_eq!(out.len(), 6 + HEAD_BYTES + MAX_FRAME_BYTES);
+        assert_eq!(&out[..6], b"before");
+        let (back, bytes) = decode::<ToWorker>(&out[6..]).unwrap().unwrap();
+        assert!(back == frame && bytes == HEAD_BYTES + MAX_FRAME_BYTES);
+        assert!(decode::<ToWorker>(&out[6..out.len() - 1]).unwrap().is_none(), "a byte is missing");
+    }
+
+    #[test]
+    fn one_byte_over_the_bound_is_refused_and_nothing_of_it_is_left() {
+        let mut out = b"before".to_vec();
+        for (over, length) in [(1, MAX_FRAME_BYTES + 1), (MAX_FRAME_BYTES, 2 * MAX_FRAME_BYTES)] {
+            let error = encode(&check_of(MAX_FRAME_BYTES + over), &mut out).unwrap_err();
+            assert!(matches!(error, Error::TooLong(told) if told == length), "{error}");
+            assert_eq!(out, b"before");
+        }
+        let head = u32::try_from(MAX_FRAME_BYTES).unwrap();
+        assert!(decode::<ToWorker>(&head.to_le_bytes()).unwrap().is_none());
+        let error = decode::<ToWorker>(&(head + 1).to_le_bytes()).unwrap_err();
+        assert!(matches!(error, Error::TooLong(_)), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_nothing_behind() {
+        struct Unwritable;
+        impl Serialize for Unwritable {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                use serde::ser::{Error as _, SerializeTuple as _};
+                let mut pair = serializer.serialize_tuple(2)?;
+                pair.serialize_element("half of it")?;
+                Err(S::Error::custom("no"))
+            }
+        }
+        let mut out = b"before".to_vec();
+        assert!(matches!(encode(&Unwritable, &mut out), Err(Error::Unreadable(_))));
+        assert_eq!(out, b"before");
+    }
 }

@@ -9,7 +9,9 @@ use parlor::script::call::{Direction, FailureKind, Input, Language, Ran, SourceH
 use parlor::script::pool::{Job, Lane, Setup, Workers};
 use rustix::process::{Pid, Signal, kill_process};
 
+mod alone;
 mod faults;
+mod illness;
 mod real;
 
 /// Bytes of one body in these tests.
@@ -29,12 +31,16 @@ fn options(wall_ms: u64) -> ScriptsOptions {
 
 /// Workers that behave as `mode` says.
 async fn hostile_with(mode: &str, options: &ScriptsOptions) -> Workers {
+    Workers::start_as(setup(mode), options, options.run_limits(BODY)).await
+}
+
+fn setup(mode: &str) -> Setup {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/pool/hostile.py");
     let mut setup = Setup::of(python());
     setup.arguments = vec![script.into(), mode.into()];
     setup.hello_limit = Duration::from_secs(2);
     setup.longest_wait = Duration::from_millis(200);
-    Workers::start_as(setup, options, options.run_limits(BODY)).await
+    setup
 }
 
 async fn hostile(mode: &str) -> Workers {

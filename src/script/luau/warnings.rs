@@ -2,11 +2,13 @@
 
 use std::collections::HashSet;
 
+use super::budget::bounded;
 use super::environment::{FUNCTIONS, LIBRARIES};
 use crate::script::call::{Diagnostic, Severity};
 
-/// Warnings of one source.
+/// Warnings of one source, and bytes of each.
 const MOST: usize = 20;
+const MESSAGE_BYTES: usize = 1000;
 /// Names that people bring along from elsewhere, and what to do instead.
 const ABSENT: &[(&str, &str)] = &[
     ("require", "a script is one file"),
@@ -72,6 +74,8 @@ pub(super) fn of(source: &str) -> Vec<Diagnostic> {
             called.then(|| format!("`{}` is defined nowhere", word.text))
         };
         if let Some(message) = message {
+            // A word may be as long as the source.
+            let message = bounded(message.as_bytes(), MESSAGE_BYTES);
             found.push(Diagnostic { severity: Severity::Warning, line: word.line, column: word.column, message });
         }
     }

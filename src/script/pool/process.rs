@@ -5,28 +5,33 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStderr, Command};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::bounds::Bounds;
-use super::{Setup, flights};
-use crate::script::protocol::{Confinement, FromWorker};
+use super::{Common, Setup, bounds, flights};
+use crate::script::call::{Direction, Language, Severity};
+use crate::script::protocol::{self, Confinement, FromWorker, RunLimits, ToWorker};
 
 /// Bytes of a worker's standard error that are logged. Then it is closed.
 const LOGGED_BYTES: u64 = 16 * 1024;
 /// Bytes read at once.
 pub(super) const READ_BYTES: usize = 64 * 1024;
 
+/// What a worker is tried with. No other question has its number.
+const TRIAL_SOURCE: &str = "function incoming(message) return { action = 'FORWARD' } end";
+const TRIAL_NUMBER: u64 = 0;
+
 /// One worker.
 pub(super) struct Process {
     child: Child,
     /// Our end.
     pub(super) socket: UnixStream,
-    /// What was read of it and is not used yet.
-    pub(super) read: Vec<u8>,
+    /// What was read of it and is not used yet: nothing, once it has been greeted.
+    read: Vec<u8>,
 }
 
 impl Process {
@@ -40,14 +45,76 @@ impl Process {
         Ok(Self { child, socket, read: Vec::new() })
     }
 
-    /// Waits until it is confined.
+    /// Waits until it is confined and, if it may run scripts at all, has shown that it can do something with one. A
+    /// worker that dies of whatever it does (a limit, a system call that the filter does not know on this kernel) must
+    /// not be taken for the victim of somebody's script.
     ///
     /// # Errors
     /// In words: it is to be ended.
-    pub(super) async fn hello(&mut self, setup: &Setup, bounds: &Bounds) -> Result<Confinement, String> {
-        match timeout(setup.hello_limit, hear_hello(&self.socket, &mut self.read, bounds)).await {
-            Ok(heard) => heard,
-            Err(_) => Err(format!("it did not say hello within {} ms", setup.hello_limit.as_millis())),
+    pub(super) async fn greet(&mut self, common: &Common) -> Result<Confinement, String> {
+        let limit = common.setup.hello_limit;
+        let until = Instant::now() + limit;
+        let late = |what: &str| format!("it did not {what} within {} ms", limit.as_millis());
+        let hello = timeout_at(until, self.hear(bounds::HELLO_BYTES)).await.map_err(|_| late("say hello"))??;
+        let FromWorker::Hello(confinement) = hello else { return Err("its first word was not hello".to_owned()) };
+        if common.allows(&confinement) {
+            let tried = timeout_at(until, self.try_out(common.limits)).await;
+            tried.map_err(|_| late("answer the trial check"))??;
+        }
+        if !self.read.is_empty() {
+            return Err("it spoke before it was asked".to_owned());
+        }
+        Ok(confinement)
+    }
+
+    /// Has it look over a source that is right.
+    async fn try_out(&mut self, limits: RunLimits) -> Result<(), String> {
+        let (number, language, direction) = (TRIAL_NUMBER, Language::Luau, Direction::Incoming);
+        let mut out = Vec::new();
+        let check = ToWorker::Check { number, language, direction, source: TRIAL_SOURCE.to_owned() };
+        for frame in [ToWorker::Begin(limits), check] {
+            protocol::encode(&frame, &mut out).map_err(|error| error.to_string())?;
+        }
+        while !out.is_empty() {
+            self.socket.writable().await.map_err(|error| error.to_string())?;
+            match self.socket.try_write(&out) {
+                Ok(bytes) => _ = out.drain(..bytes),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(format!("it takes no trial check: {error}")),
+            }
+        }
+        match self.hear(bounds::CHECK_BYTES).await.map_err(|words| format!("at the trial check {words}"))? {
+            FromWorker::Checked { number: TRIAL_NUMBER, found: Ok(found) }
+                if found.iter().all(|one| one.severity != Severity::Error) =>
+            {
+                Ok(())
+            }
+            FromWorker::Checked { number: TRIAL_NUMBER, found } => {
+                let words = match found {
+                    Ok(found) => found.into_iter().map(|one| one.message).collect::<Vec<_>>().join("; "),
+                    Err(failure) => failure.detail,
+                };
+                Err(format!("at the trial check it finds fault with a source that is right: {words}"))
+            }
+            _ => Err("it answered the trial check with something else".to_owned()),
+        }
+    }
+
+    /// The next frame.
+    async fn hear(&mut self, most: usize) -> Result<FromWorker, String> {
+        loop {
+            if let Some((frame, bytes)) = flights::take(&self.read, most)? {
+                self.read.drain(..bytes);
+                return Ok(frame);
+            }
+            self.socket.readable().await.map_err(|error| error.to_string())?;
+            self.read.reserve(READ_BYTES);
+            match self.socket.try_read_buf(&mut self.read) {
+                Ok(0) => return Err("it ended".to_owned()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error.to_string()),
+            }
         }
     }
 
@@ -56,14 +123,45 @@ impl Process {
         self.child.id()
     }
 
-    /// Kills it, if it lives, and waits until nothing is left of it. Says how it ended when that was its own doing.
-    pub(super) async fn end(&mut self) -> String {
-        // By the handle: a number could be somebody else's by now. One that has ended already cannot be killed.
-        let _ = self.child.start_kill();
-        match self.child.wait().await {
-            Ok(status) => told(status),
-            Err(error) => format!(" (not reaped: {error})"),
+    /// Gives it so much time to end by itself, then kills it, and waits until nothing is left of it.
+    pub(super) async fn end(&mut self, patience: Duration) -> Ending {
+        let by_itself = timeout(patience, self.child.wait()).await.is_ok();
+        if !by_itself {
+            // By the handle: a number could be somebody else's by now. One that has ended already cannot be killed.
+            let _ = self.child.start_kill();
         }
+        match self.child.wait().await {
+            Ok(status) => Ending::of(status, by_itself),
+            Err(error) => Ending { words: format!(" (not reaped: {error})"), from_outside: false },
+        }
+    }
+}
+
+/// How a worker ended.
+#[derive(Debug, Default)]
+pub(super) struct Ending {
+    /// To be put behind what is said of it; nothing when it was our doing.
+    pub(super) words: String,
+    /// Somebody else killed it, by a signal that no script can send: its filter allows no such call.
+    pub(super) from_outside: bool,
+}
+
+impl Ending {
+    fn of(status: ExitStatus, by_itself: bool) -> Self {
+        const KILL: i32 = 9;
+        const TERM: i32 = 15;
+        let words = match (status.signal(), status.code()) {
+            _ if !by_itself => String::new(),
+            (Some(KILL), _) => {
+                " (killed by SIGKILL from outside: by an operator, or by the kernel because memory ran out)".to_owned()
+            }
+            (Some(TERM), _) => " (killed by SIGTERM from outside)".to_owned(),
+            (Some(signal), _) => format!(" (died by signal {signal})"),
+            (None, Some(code)) => format!(" (ended with code {code})"),
+            (None, None) => String::new(),
+        };
+        let from_outside = by_itself && matches!(status.signal(), Some(KILL | TERM));
+        Self { words, from_outside }
     }
 }
 
@@ -89,37 +187,5 @@ async fn log(stderr: ChildStderr, pid: Option<u32>) {
     while let Ok(Some(line)) = lines.next_segment().await {
         // Quoted: what a worker says must not look like a line of ours.
         tracing::warn!(pid, line = ?String::from_utf8_lossy(&line), "a worker says");
-    }
-}
-
-async fn hear_hello(socket: &UnixStream, read: &mut Vec<u8>, bounds: &Bounds) -> Result<Confinement, String> {
-    loop {
-        match flights::take(read, bounds)? {
-            Some((FromWorker::Hello(confinement), bytes)) => {
-                read.drain(..bytes);
-                return Ok(confinement);
-            }
-            Some(_) => return Err("its first word was not hello".to_owned()),
-            None => {}
-        }
-        socket.readable().await.map_err(|error| error.to_string())?;
-        read.reserve(READ_BYTES);
-        match socket.try_read_buf(read) {
-            Ok(0) => return Err("it ended".to_owned()),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error.to_string()),
-        }
-    }
-}
-
-fn told(status: ExitStatus) -> String {
-    const KILL: i32 = 9;
-    match (status.signal(), status.code()) {
-        // Ours, most likely.
-        (Some(KILL), _) => String::new(),
-        (Some(signal), _) => format!(" (died by signal {signal})"),
-        (_, Some(code)) => format!(" (ended with code {code})"),
-        (None, None) => String::new(),
     }
 }

@@ -1,6 +1,7 @@
 //! One place for a worker: keeps a process there, feeds it, watches it, and decides who is to blame for its end.
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,15 +14,21 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::backoff::BackOff;
 use super::flights::Flights;
-use super::process::{Process, READ_BYTES};
+use super::process::{Ending, Process, READ_BYTES};
 use super::work::{Answer, Order};
 use super::{Common, Lane};
 use crate::metrics;
 use crate::script::call::{Failure, FailureKind};
-use crate::script::protocol::{Confinement, ToWorker};
+use crate::script::protocol::Confinement;
 
 /// Bytes that may wait to be written before no more orders are taken; one order may go beyond it.
 const OUT_BYTES: usize = 256 * 1024;
+
+/// A worker whose stream has ended is given so long to end too.
+const LAST_BREATH: Duration = Duration::from_millis(500);
+
+/// A timer that rings so much too late says that this process stood still.
+const STOOD_STILL: Duration = Duration::from_millis(100);
 
 /// Why a worker was given up.
 enum End {
@@ -71,89 +78,78 @@ impl Seat {
             _ = stop.wait_for(|stop| *stop) => {}
             () = self.keep() => {}
         }
-        self.end().await;
+        self.end(Duration::ZERO).await;
     }
 
     async fn keep(&mut self) {
         let mut backoff = BackOff::new(self.common.setup.longest_wait);
-        let mut told = String::new();
+        // Why the last one could not be started; empty when it could.
+        let mut ill = String::new();
+        let mut pending = None;
         loop {
             // Nobody needs one that is not always there, before there is something for it.
-            let mut pending = None;
-            if self.lane == Lane::Alone {
+            if self.lane == Lane::Alone && pending.is_none() && ill.is_empty() {
                 pending = self.orders.recv().await;
                 if pending.is_none() {
                     return;
                 }
             }
-            let Err(words) = self.start().await else {
-                told.clear();
-                let Some(wait) = self.serve(pending, &mut backoff).await else { return };
-                sleep(wait).await;
+            let Err(words) = self.start(&ill).await else {
+                if !std::mem::take(&mut ill).is_empty() {
+                    tracing::info!(lane = self.lane.name(), "a worker could be started again");
+                }
+                let Some(next) = self.serve(pending.take(), &mut backoff).await else { return };
+                pending = next.once_more;
+                sleep(next.wait).await;
                 continue;
             };
-            self.end().await;
+            let words = format!("no script worker can be started: {words}{}", self.end(LAST_BREATH).await.words);
             metrics::script_worker_death("start");
-            if words != told {
-                tracing::warn!(lane = self.lane.name(), "no worker, more are tried: {words}");
-                told.clone_from(&words);
+            if words != ill {
+                tracing::warn!(lane = self.lane.name(), "more are tried: {words}");
+                ill = words;
             }
-            if let Some(order) = pending {
-                order.fail(Failure::new(FailureKind::Unavailable, words.as_str()));
+            if let Some(order) = pending.take() {
+                order.fail(Failure::new(FailureKind::Unavailable, ill.as_str()));
             }
-            self.refuse(&words, backoff.died(Duration::ZERO, false)).await;
+            refuse(&mut self.orders, &ill, sleep(backoff.died(Duration::ZERO, false))).await;
         }
     }
 
-    /// Starts a worker that may run scripts.
-    async fn start(&mut self) -> Result<(), String> {
-        metrics::script_worker_start(self.lane.name());
-        let said = match Process::spawn(&self.common.setup) {
-            Ok(process) => {
-                self.common.alive(self.lane, 1);
-                self.process.insert(process).hello(&self.common.setup, &self.common.bounds).await
+    /// Starts a worker that may run scripts, and can. While it is doubtful that there will be one, nobody waits for it.
+    async fn start(&mut self, ill: &str) -> Result<(), String> {
+        let Self { common, lane, orders, first, process, .. } = self;
+        metrics::script_worker_start(lane.name());
+        let said = match Process::spawn(&common.setup) {
+            Ok(spawned) => {
+                common.alive(*lane, 1);
+                let greeted = process.insert(spawned).greet(common);
+                if ill.is_empty() { greeted.await } else { refuse(orders, ill, greeted).await }
             }
             Err(words) => Err(words),
         };
-        if let Some(first) = self.first.take() {
+        if let Some(first) = first.take() {
             // Whoever wanted to know may have gone.
             let _ = first.send(said.clone());
         }
-        let confinement = said.map_err(|words| format!("no script worker can be started: {words}"))?;
-        if confinement.is_enough() || self.common.run_unconfined { Ok(()) } else { Err(unconfined(&confinement)) }
+        said.and_then(|confinement| if common.allows(&confinement) { Ok(()) } else { Err(unconfined(&confinement)) })
     }
 
     /// Nobody sits there any more, and nothing is left of who did.
-    async fn end(&mut self) -> String {
-        let Some(process) = &mut self.process else { return String::new() };
-        let status = process.end().await;
+    async fn end(&mut self, patience: Duration) -> Ending {
+        let Some(process) = &mut self.process else { return Ending::default() };
+        let ending = process.end(patience).await;
         self.process = None;
         self.common.alive(self.lane, -1);
-        status
+        ending
     }
 
-    /// While there is no worker, nobody waits for one.
-    async fn refuse(&mut self, words: &str, wait: Duration) {
-        let mut over = std::pin::pin!(sleep(wait));
-        loop {
-            tokio::select! {
-                biased;
-                () = &mut over => return,
-                order = self.orders.recv() => match order {
-                    Some(order) => order.fail(Failure::new(FailureKind::Unavailable, words)),
-                    None => return,
-                },
-            }
-        }
-    }
-
-    /// Has the worker do what there is, until one of them ends. `None`: nobody can ask for anything any more;
-    /// else how long to wait before the next one.
-    async fn serve(&mut self, pending: Option<Order>, backoff: &mut BackOff) -> Option<Duration> {
+    /// Has the worker do what there is, until one of them ends. `None`: nobody can ask for anything any more.
+    async fn serve(&mut self, pending: Option<Order>, backoff: &mut BackOff) -> Option<Next> {
         let process = self.process.as_mut()?;
         let (pid, started) = (process.pid(), Instant::now());
         tracing::debug!(lane = self.lane.name(), pid, "a worker was started");
-        let mut flights = Flights::new(self.lane, self.common.bounds, std::mem::take(&mut process.read));
+        let mut flights = Flights::new(self.lane, self.common.bounds);
         let end = drive(&self.common, self.lane, &mut self.orders, &process.socket, &mut flights, pending).await;
         let answered = flights.answered();
         let mut suspects = flights.suspects();
@@ -161,21 +157,51 @@ impl Seat {
         if self.lane != Lane::Alone {
             suspect(std::mem::take(&mut suspects));
         }
-        let status = self.end().await;
+        // The stream ends before the process does. One that is killed by us in between would not tell what it died of.
+        let ending = self.end(if matches!(end, End::Ended) { LAST_BREATH } else { Duration::ZERO }).await;
         let Some(reason) = end.reason() else {
-            return matches!(end, End::Idle).then_some(Duration::ZERO);
+            return matches!(end, End::Idle).then_some(Next { wait: Duration::ZERO, once_more: None });
         };
         metrics::script_worker_death(reason);
         let words = match &end {
             End::Hung => format!("the worker gave no answer for {} ms and was killed", self.common.wall.as_millis()),
             End::Broke(breach) => format!("the worker broke the protocol and was killed: {breach}"),
-            End::Ended | End::Idle | End::Stopped => format!("the worker ended{status}"),
+            End::Ended | End::Idle | End::Stopped => format!("the worker ended{}", ending.words),
         };
-        let wait = backoff.died(started.elapsed(), answered);
+        // One that died of a run is started anew at once: others wait for it, and each such run is paid for.
+        let wait = backoff.died(started.elapsed(), answered || in_flight > 0);
         tracing::warn!(lane = self.lane.name(), pid, in_flight, retry_ms = wait.as_millis(), "{words}");
-        // It was alone: there is no doubt.
-        suspects.into_iter().for_each(|order| order.fail(Failure::new(FailureKind::WorkerKilled, words.as_str())));
-        Some(wait)
+        let mut next = Next { wait, once_more: None };
+        for mut order in suspects {
+            // It was alone: there is no doubt, unless somebody else killed it. Twice is no chance.
+            if ending.from_outside && matches!(end, End::Ended) && !order.once_more {
+                order.once_more = true;
+                next.once_more = Some(order);
+            } else {
+                order.fail(Failure::new(FailureKind::WorkerKilled, words.as_str()));
+            }
+        }
+        Some(next)
+    }
+}
+
+/// What comes after a worker.
+struct Next {
+    /// How long to wait before the next one.
+    wait: Duration,
+    /// The first thing that it is to do.
+    once_more: Option<Order>,
+}
+
+/// Refuses all orders, until it is over.
+async fn refuse<T>(orders: &mut mpsc::Receiver<Order>, words: &str, until: impl Future<Output = T>) -> T {
+    let mut until = std::pin::pin!(until);
+    loop {
+        tokio::select! {
+            biased;
+            over = &mut until => return over,
+            Some(order) = orders.recv() => order.fail(Failure::new(FailureKind::Unavailable, words)),
+        }
     }
 }
 
@@ -188,9 +214,6 @@ async fn drive(
     flights: &mut Flights,
     pending: Option<Order>,
 ) -> End {
-    if let Err(error) = flights.begin(&ToWorker::Begin(common.limits)) {
-        return End::Broke(error.to_string());
-    }
     pending.into_iter().for_each(|order| flights.ask(order));
     let mut timer = std::pin::pin!(sleep_until(Instant::now()));
     loop {
@@ -222,14 +245,16 @@ async fn drive(
                 None => return End::Stopped,
             },
             () = timer.as_mut(), if !idle || lane == Lane::Alone => {
-                // It may be an older one. And when this process itself stood still, the answer is here already.
-                if Instant::now() < due {
+                let now = Instant::now();
+                // It may be an older one. And when this process itself stood still, the answer is here already, or the
+                // worker stood still with it (a paused machine, a terminal that stops both) and has yet to make it.
+                if now < due {
                     timer.as_mut().reset(due);
                 } else if idle {
                     return End::Idle;
                 } else if let Err(end) = read(socket, flights) {
                     return end;
-                } else if flights.deadline(limit) <= Instant::now() {
+                } else if flights.deadline(limit) <= now && !(now - due > STOOD_STILL && flights.excuse()) {
                     return End::Hung;
                 }
             }

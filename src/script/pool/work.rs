@@ -73,6 +73,8 @@ pub(super) struct Order {
     pub(super) answer: oneshot::Sender<Answer>,
     /// Since when.
     pub(super) since: Instant,
+    /// Whether it is made once more already because somebody from outside killed its worker.
+    pub(super) once_more: bool,
 }
 
 impl Order {

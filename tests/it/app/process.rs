@@ -94,6 +94,10 @@ impl Process {
         drop(self.child.lock().unwrap().stdin.take());
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.lock().unwrap().id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         // One that has ended needs no signal.
         let _ = rustix::process::pidfd_send_signal(&self.handle, signal);

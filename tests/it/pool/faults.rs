@@ -151,3 +151,81 @@ async fn answers_out_of_order_end_the_worker() {
     assert_eq!([kind(&one), kind(&two)], [Some(FailureKind::WorkerKilled); 2]);
     workers.stop().await;
 }
+
+#[tokio::test]
+async fn one_that_dribbles_without_end_is_killed_at_the_wall_limit_too() {
+    let options = ScriptsOptions { max_replies: 1000, ..options(500) };
+    // So long may an answer be that it takes many seconds, byte by byte, and there is always one more to be read.
+    let workers = Workers::start_as(setup("fine"), &options, options.run_limits(32 * 1024)).await;
+    let mut asked = job(1, FORWARD, "dribble-now");
+    asked.lane = Lane::Alone;
+    let start = Instant::now();
+    let ran = workers.run(asked).await;
+    assert_eq!(kind(&ran), Some(FailureKind::WorkerKilled), "{ran:?}");
+    assert!(detail(&ran).contains("no answer for 500 ms"), "{ran:?}");
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    workers.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_queue_makes_callers_wait_and_loses_nothing() {
+    // More than the queue and the worker hold; a pause in front, so that all are there before the first is done.
+    let workers = hostile("fine").await;
+    for lane in [Lane::Shared, Lane::Trial, Lane::Alone] {
+        let runs = (0..3000).map(|owner| {
+            let body = if owner == 0 { "pause" } else { "hello" };
+            workers.run(Job { lane, ..job(owner, FORWARD, body) })
+        });
+        let results = futures_util::future::join_all(runs).await;
+        let failed: Vec<_> = results.iter().filter(|ran| ran.outcome.is_err()).collect();
+        assert!(failed.is_empty(), "{lane:?}: {} failed: {:?}", failed.len(), failed[0]);
+    }
+    // All of them suspects: what goes on alone is more than fits there, and comes to its end all the same.
+    let runs = (0..3000).map(|owner| {
+        let body = if owner % 500 == 70 { "exit-now" } else { "hello" };
+        let lane = if owner % 2 == 0 { Lane::Shared } else { Lane::Alone };
+        workers.run(Job { lane, ..job(owner, FORWARD, body) })
+    });
+    for (owner, ran) in futures_util::future::join_all(runs).await.iter().enumerate() {
+        assert_eq!(kind(ran), (owner % 500 == 70).then_some(FailureKind::WorkerKilled), "{owner}: {ran:?}");
+    }
+    // Those that wait when all ends are told so.
+    let runs = (0..3000).map(|owner| workers.run(job(owner, FORWARD, if owner == 5 { "hang-now" } else { "hello" })));
+    let stop = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        workers.stop().await;
+    };
+    let all = async { tokio::join!(futures_util::future::join_all(runs), stop).0 };
+    let results = tokio::time::timeout(Duration::from_secs(5), all).await.expect("somebody waits for ever");
+    assert!(results.iter().all(|ran| ran.outcome.is_ok() || kind(ran) == Some(FailureKind::Unavailable)));
+    assert_eq!(kind(&results[5]), Some(FailureKind::Unavailable));
+}
+
+#[tokio::test]
+async fn a_source_that_ends_the_compiler_is_told_to_whoever_sent_it_and_to_nobody_else() {
+    for (what, words) in [("exit-now", "code 7"), ("segv-now", "signal 11"), ("hang-now", "no answer")] {
+        let workers = hostile("fine").await;
+        let checks = (0..64).map(|n| {
+            let source = match n {
+                0 => "pause",
+                40 => what,
+                _ => FORWARD,
+            };
+            workers.check(Language::Luau, Direction::Incoming, source)
+        });
+        // A run of the same lane is there too.
+        let run = workers.run(Job { lane: Lane::Trial, ..job(1, FORWARD, "hello") });
+        let (found, ran) = tokio::join!(futures_util::future::join_all(checks), run);
+        assert!(ran.outcome.is_ok(), "{what}: {ran:?}");
+        for (n, found) in found.into_iter().enumerate() {
+            if n == 40 {
+                let failure = found.unwrap_err();
+                assert_eq!(failure.kind, FailureKind::WorkerKilled, "{what}: {failure:?}");
+                assert!(failure.detail.contains(words), "{what}: {failure:?}");
+            } else {
+                assert_eq!(found, Ok(vec![]), "{what}, {n}");
+            }
+        }
+        workers.stop().await;
+    }
+}

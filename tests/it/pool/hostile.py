@@ -1,5 +1,5 @@
 """A worker that behaves as badly as its first argument says. Speaks just enough of src/script/protocol.rs."""
-import os, signal, struct, sys, time
+import os, select, signal, struct, sys, time
 
 
 def varint(n):
@@ -74,8 +74,10 @@ def missing(number):
     return frame(b"\x02" + varint(number))
 
 
-def checked(number):
-    return frame(b"\x03" + varint(number) + b"\x00\x00")
+def checked(number, found=()):
+    # Diagnostic{severity, line, column, message}
+    found = varint(len(found)) + b"".join(b"\x00\x01\x01" + text(message) for message in found)
+    return frame(b"\x03" + varint(number) + b"\x00" + found)
 
 
 def answer(what, number, rest):
@@ -108,7 +110,22 @@ def answer(what, number, rest):
     raise SystemExit("what is " + what)
 
 
+def trial(what):
+    """What happens before a worker is given work."""
+    receive()  # Begin
+    _, number, _ = receive()
+    if what == "dies-at-trial": os.kill(os.getpid(), signal.SIGSYS)
+    if what == "hangs-at-trial": time.sleep(60)
+    if what == "finds-fault": send(checked(number, ["never right"]))
+    elif what == "runs-the-trial": send(ran(number))
+    elif what == "speaks-at-trial": send(checked(number) + ran(1))
+    else: send(checked(number))
+
+
 def main(what):
+    # Behind a colon, a file: while it is there, the worker is ill.
+    what, _, path = what.partition(":")
+    if path and not os.path.exists(path): what = "fine"
     if what == "no-hello": time.sleep(60)
     if what == "exit-at-once": sys.exit(3)
     if what == "garbage-hello": send(b"\xff" * 64); time.sleep(60)
@@ -117,19 +134,38 @@ def main(what):
     if what == "unconfined": hello(seccomp=0)
     else: hello()
     if what == "exit-after-hello": sys.exit(3)
-    if what == "speaks-unasked": send(ran(1))
+    if what == "speaks-at-hello": send(ran(1))
+    trial(what)
+    if what == "speaks-unasked":
+        # Unless it is asked soon.
+        while True:
+            if not select.select([0], [], [], 0.1)[0]: send(ran(1))
+            tag, number, _ = receive()
+            send(ran(number))
+    if what == "exit-when-idle": sys.exit(3)
     if what == "reads-nothing": time.sleep(60)
     if what == "reads-slowly":
         while True:
             os.read(0, 1)
             time.sleep(0.01)
-    receive()  # Begin
     while True:
         tag, number, rest = receive()
         # The guilty one says so in its message.
         if b"exit-now" in rest: sys.exit(7)
         if b"segv-now" in rest: os.kill(os.getpid(), signal.SIGSEGV)
         if b"hang-now" in rest: time.sleep(60)
+        if b"work" in rest:
+            while time.process_time() < 0.3: pass
+        if b"kill-now" in rest: os.kill(os.getpid(), signal.SIGKILL)
+        if b"term-now" in rest: os.kill(os.getpid(), signal.SIGTERM)
+        if b"kill-once " in rest:
+            path = rest.split(b"kill-once ")[1].split(b"|")[0]
+            if not os.path.exists(path):
+                open(path, "w").close()
+                os.kill(os.getpid(), signal.SIGKILL)
+        if b"dribble-now" in rest:
+            send(struct.pack("<I", 30000000))
+            while True: os.write(1, b"x")
         if b"pause" in rest: time.sleep(0.05)
         if what == "endless":
             while True: send(answer(what, number, rest))

@@ -60,3 +60,39 @@ async fn a_kill_in_the_middle_of_script_runs_loses_no_reply_and_doubles_none() {
     }
     assert_eq!(of_ada.len(), 3 * count, "nothing else came");
 }
+
+/// The children of a process, of whichever thread.
+fn children_of(pid: u32) -> Vec<u32> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let lists = threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("children")));
+    lists
+        .flatten()
+        .flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>())
+        .collect()
+}
+
+#[tokio::test]
+async fn workers_end_with_a_server_that_is_killed() {
+    let mut app = TestApp::start().await;
+    let (ada, bob) = (app.register("ada").await, app.register("bob").await);
+    activate(&app, &bob, "incoming", &answering("yes")).await;
+    // One in the middle of a run ends as those do that have nothing to do.
+    activate(&app, &ada, "outgoing", "function outgoing(m) while true do end end").await;
+    app.send(&ada, &[&bob], "hello").await;
+    app.inbox(&ada, 1).await;
+    let workers = children_of(app.process().pid());
+    assert!(workers.len() >= 2, "{workers:?}");
+    // What stands there of one that has ended is nothing, or another process; of one that was not reaped yet, no words.
+    let is_worker = |pid: &u32| {
+        let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.ends_with("\0worker\0")
+    };
+    assert!(workers.iter().all(is_worker));
+    app.send(&ada, &[&bob], "again").await;
+    let since = std::time::Instant::now();
+    app.kill9().await;
+    while workers.iter().any(is_worker) {
+        assert!(since.elapsed() < PATIENCE, "still there: {workers:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
