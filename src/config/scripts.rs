@@ -57,7 +57,8 @@ pub struct ScriptsOptions {
     pub max_failures: u32,
     /// Seconds without a message after which an owner's runner goes to sleep.
     pub idle_seconds: u64,
-    /// Megabytes of interpreter states that each worker keeps; those unused for longest go first.
+    /// Megabytes of interpreter states that the workers keep together; those unused for longest go first, and cost less
+    /// than a millisecond when they are needed again.
     pub states_mib: u64,
     /// Uploads and tries of one user in a minute.
     pub requests_per_minute: u32,
@@ -83,7 +84,7 @@ impl Default for ScriptsOptions {
             budget_cpu_ms: 3000,
             max_failures: 10,
             idle_seconds: 60,
-            states_mib: 2048,
+            states_mib: 1536,
             requests_per_minute: 60,
         }
     }

@@ -32,6 +32,9 @@ const DEPTH: usize = 64;
 /// Runs that wait for each worker besides. One more waits with its caller until there is room.
 const WAITING: usize = 1024;
 
+/// Interpreter states of a worker of the other lanes, in bytes.
+const GUEST_STATES_BYTES: u64 = 64 * 1024 * 1024;
+
 /// With whom a run shares a worker: a script that hangs or crashes one holds up only those in the same lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lane {
@@ -110,6 +113,8 @@ impl Setup {
 struct Common {
     setup: Setup,
     limits: RunLimits,
+    /// How many workers share the first lane.
+    shared: usize,
     bounds: Bounds,
     wall: Duration,
     run_unconfined: bool,
@@ -118,6 +123,14 @@ struct Common {
 }
 
 impl Common {
+    /// Scripts that run well are there to stay: their workers share the room for states. In the other lanes a script
+    /// is a guest, and a state that is thrown away costs less than a millisecond.
+    fn limits_in(&self, lane: Lane) -> RunLimits {
+        let all = self.limits.states_bytes;
+        let states_bytes = if lane == Lane::Shared { all / self.shared as u64 } else { all.min(GUEST_STATES_BYTES) };
+        RunLimits { states_bytes, ..self.limits }
+    }
+
     fn alive(&self, lane: Lane, more: i32) {
         let now = self.alive[lane as usize].fetch_add(more, Ordering::Relaxed) + more;
         metrics::script_workers(now.into(), lane.name());
@@ -162,7 +175,9 @@ impl Workers {
     pub async fn start_as(setup: Setup, options: &ScriptsOptions, limits: RunLimits) -> Self {
         let (bounds, wall, alive) = (Bounds::new(limits), options.wall_limit(), Default::default());
         let run_unconfined = options.run_unconfined;
-        let common = Arc::new(Common { setup, limits, bounds, wall, run_unconfined, alive });
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let shared = options.shared_workers(processors).max(1);
+        let common = Arc::new(Common { setup, limits, shared, bounds, wall, run_unconfined, alive });
         let (stop, stopped) = watch::channel(false);
         let mut seats = Vec::new();
         let mut seat = |lane: Lane, first: Option<oneshot::Sender<_>>| {
@@ -172,9 +187,8 @@ impl Workers {
             sender
         };
         let (first, started) = oneshot::channel();
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let mut first = Some(first);
-        let shared = (0..options.shared_workers(processors).max(1)).map(|_| seat(Lane::Shared, first.take())).collect();
+        let shared = (0..shared).map(|_| seat(Lane::Shared, first.take())).collect();
         let (trial, alone) = (seat(Lane::Trial, None), seat(Lane::Alone, None));
         let confinement = match started.await.unwrap_or_else(|_| Err("the workers were stopped".to_owned())) {
             Ok(confinement) => confinement,

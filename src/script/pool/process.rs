@@ -12,7 +12,7 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Common, Setup, bounds, flights};
+use super::{Common, Lane, Setup, bounds, flights};
 use crate::script::call::{Direction, Language, Severity};
 use crate::script::protocol::{self, Confinement, FromWorker, RunLimits, ToWorker};
 
@@ -51,14 +51,14 @@ impl Process {
     ///
     /// # Errors
     /// In words: it is to be ended.
-    pub(super) async fn greet(&mut self, common: &Common) -> Result<Confinement, String> {
+    pub(super) async fn greet(&mut self, common: &Common, lane: Lane) -> Result<Confinement, String> {
         let limit = common.setup.hello_limit;
         let until = Instant::now() + limit;
         let late = |what: &str| format!("it did not {what} within {} ms", limit.as_millis());
         let hello = timeout_at(until, self.hear(bounds::HELLO_BYTES)).await.map_err(|_| late("say hello"))??;
         let FromWorker::Hello(confinement) = hello else { return Err("its first word was not hello".to_owned()) };
         if common.allows(&confinement) {
-            let tried = timeout_at(until, self.try_out(common.limits)).await;
+            let tried = timeout_at(until, self.try_out(common.limits_in(lane))).await;
             tried.map_err(|_| late("answer the trial check"))??;
         }
         if !self.read.is_empty() {

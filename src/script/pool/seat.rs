@@ -123,7 +123,7 @@ impl Seat {
         let said = match Process::spawn(&common.setup) {
             Ok(spawned) => {
                 common.alive(*lane, 1);
-                let greeted = process.insert(spawned).greet(common);
+                let greeted = process.insert(spawned).greet(common, *lane);
                 if ill.is_empty() { greeted.await } else { refuse(orders, ill, greeted).await }
             }
             Err(words) => Err(words),

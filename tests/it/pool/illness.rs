@@ -157,6 +157,7 @@ async fn the_one_alone_is_ended_when_it_was_idle_and_comes_when_it_is_wanted() {
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the whole process is to stand still")]
 async fn when_the_server_and_its_worker_stood_still_the_run_goes_on() {
     // As when a machine is paused, or a terminal stops the server with its children.
     let workers = hostile_with("stands-still:/nowhere", &options(1000)).await;
