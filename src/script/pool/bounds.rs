@@ -26,7 +26,7 @@ const CLOCK_SLACK_MICROS: u64 = 100_000;
 /// A frame is decoded before it is looked at, so its length is bounded by what the longest right one has. The dearest lie
 /// is a list of empty lines: a byte each in the frame, 24 in memory, in a list that doubles as it grows, and is there
 /// twice while it does: at most 72 times the frame, for as long as it takes to refuse it, one such frame for each thread
-/// that drives workers. With the limits as they come (8 replies of 64 KiB) that is a frame of 532 KiB and 38 MiB.
+/// that drives workers. With the limits as they come (8 replies of 64 KiB) that is a frame of 533 kB and 38 MB.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     limits: RunLimits,

@@ -16,8 +16,9 @@ use super::{Common, Lane, Setup, bounds, flights};
 use crate::script::call::{Direction, Language, Severity};
 use crate::script::protocol::{self, Confinement, FromWorker, RunLimits, ToWorker};
 
-/// Bytes of a worker's standard error that are logged. Then it is closed.
+/// Bytes and lines of a worker's standard error that are logged. Then it is closed.
 const LOGGED_BYTES: u64 = 16 * 1024;
+const LOGGED_LINES: usize = 100;
 /// Bytes read at once.
 pub(super) const READ_BYTES: usize = 64 * 1024;
 
@@ -184,7 +185,8 @@ fn spawn(setup: &Setup) -> io::Result<(Child, UnixStream)> {
 
 async fn log(stderr: ChildStderr, pid: Option<u32>) {
     let mut lines = BufReader::new(stderr.take(LOGGED_BYTES)).split(b'\n');
-    while let Ok(Some(line)) = lines.next_segment().await {
+    for _ in 0..LOGGED_LINES {
+        let Ok(Some(line)) = lines.next_segment().await else { return };
         // Quoted: what a worker says must not look like a line of ours.
         tracing::warn!(pid, line = ?String::from_utf8_lossy(&line), "a worker says");
     }
