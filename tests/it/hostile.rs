@@ -12,6 +12,7 @@ use parlor::script::call::{Direction, Failure, FailureKind, Input, Language, Ran
 use parlor::script::protocol::{FromWorker, RunLimits, ToWorker};
 
 mod confined;
+mod server;
 mod worker;
 
 use worker::Worker;

@@ -111,6 +111,22 @@ impl Process {
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
     }
 
+    /// Resident bytes of it and its children together.
+    pub(crate) fn family_memory(&self) -> u64 {
+        let pid = self.child.lock().unwrap().id();
+        let children = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flat_map(|thread| {
+            let list = std::fs::read_to_string(thread.unwrap().path().join("children")).unwrap_or_default();
+            list.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+        });
+        let resident = |pid: String| -> u64 {
+            // One that has just ended has none.
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0 kB");
+            line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+        };
+        children.chain([pid.to_string()]).map(resident).sum()
+    }
+
     fn status(&self) -> Option<ExitStatus> {
         self.child.lock().unwrap().try_wait().unwrap()
     }
