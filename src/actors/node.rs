@@ -341,7 +341,10 @@ impl Node {
                 Kind::Scripts(direction) => {
                     let (automation, runs) = (self.state.scripts.automation.clone(), self.runs.clone());
                     let (clock, route) = (clock.clone(), route.clone());
-                    let stage = Scripted { direction, automation, runs, route, clock, read_again: Default::default() };
+                    let (free, most) = (window.clone(), server.in_flight);
+                    let pressed = Box::new(move || free.available_permits() < most / 2);
+                    let read_again = Default::default();
+                    let stage = Scripted { direction, automation, runs, route, clock, read_again, pressed };
                     StageActor::new(Arc::new(stage), hops.clone(), jobs).start();
                 }
             }

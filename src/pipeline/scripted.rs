@@ -34,7 +34,7 @@ pub struct Wish {
     pub direction: Direction,
     /// What it sees.
     pub input: Input,
-    /// Since when its message has waited at this stage.
+    /// Since when its message has waited: for this run, or at this stage when the node is pressed for room.
     pub since: Instant,
 }
 
@@ -58,6 +58,8 @@ pub struct Scripted {
     pub clock: Clock,
     /// When the tables last answered after they had not: until then nobody waited for a script.
     pub read_again: Mutex<Option<Instant>>,
+    /// Whether so many records are in flight on the node that nobody may wait long.
+    pub pressed: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl Stage for Scripted {
@@ -81,7 +83,9 @@ impl Scripted {
             let first = until_read(|| self.automation.is_first_contact(conversation, message)).await;
             wishes.iter_mut().for_each(|wish| wish.input.first_contact = first);
         }
-        let since = since.max(self.read_at(began).unwrap_or(since));
+        // A sender's own messages wait behind each other, for as long as that takes from nobody else.
+        let read_at = self.read_at(began).unwrap_or(since);
+        let since = if (self.pressed)() { since.max(read_at) } else { now() };
         wishes.iter_mut().for_each(|wish| wish.since = since);
         let owners: Vec<UserId> = wishes.iter().map(|wish| wish.owner).collect();
         let effects = join_all(wishes.into_iter().map(|wish| self.runs.run(wish))).await;

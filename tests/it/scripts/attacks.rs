@@ -274,7 +274,7 @@ async fn a_server_that_is_stopped_in_the_middle_of_runs_lets_nothing_pass_a_filt
         app.send(&ada, &[&bob], &n.to_string()).await;
     }
     app.restart().await;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + PATIENCE * 3;
     loop {
         assert!(app.get("inbox", &bob).await.assert(200).items().is_empty(), "a message passed the filter");
         if app.get("filtered", &bob).await.assert(200).items().len() == 3 {
