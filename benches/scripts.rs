@@ -47,7 +47,7 @@ fn limits() -> RunLimits {
 
 fn input(owner: UserId) -> Input {
     Input {
-        message_body: "Hello there, shall we meet tomorrow at noon?".to_owned(),
+        message_body: "Hello there, shall we meet tomorrow at noon?".into(),
         own_id: owner,
         sender_id: UserId(1),
         recipient_ids: vec![owner],

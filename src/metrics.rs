@@ -94,8 +94,11 @@ declare! {
     counts script_replies() "parlor_script_replies_total"
         /// Messages that scripts made.
         ;
+    counts script_replies_refused() "parlor_script_replies_refused_total"
+        /// Messages that scripts wanted to send beyond what their owner may send.
+        ;
     seconds script_wait() "parlor_script_wait_seconds"
-        /// Time that a message waited for its script's runner, behind others of the same user, in seconds.
+        /// Time that a message waited for its script, behind others of the same sender or for the same user, in seconds.
         ;
     counter script_switched_off(reason) "parlor_scripts_switched_off_total"
         /// Scripts that the server switched off: over_budget, failing, kills_workers.

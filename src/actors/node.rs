@@ -39,6 +39,7 @@ use crate::protocol::close::Close;
 use crate::script::Scripts;
 use crate::script::pool::Workers;
 use crate::script::sources::{self, Sources};
+use crate::script::standing::ReplyRate;
 use crate::script::stats::Stats;
 use crate::store::account_events::Change;
 use crate::store::{self, Store};
@@ -104,6 +105,8 @@ pub struct Node {
     state: State,
     log: AutomationLog,
     runs: Arc<dyn RunScripts>,
+    /// Told to the runners before the workers end.
+    closing: Arc<AtomicBool>,
     config: Config,
     _lock: File,
 }
@@ -256,10 +259,14 @@ impl Node {
         let automation = Automation::new(store.clone());
         let log = AutomationLog::start(store.clone(), config.scripts.log_entries);
         let scripts = start_scripts(&config, automation).await?;
+        let closing = Arc::new(AtomicBool::new(false));
         let runs = Arc::new(ByRunners(
             Runners::new(Arc::new(RunnerDeps {
                 limits: scripts.effect_limits,
                 sources: runner::memory(),
+                unreadable: runner::unreadable(),
+                replies: reply_rate(&config),
+                closing: closing.clone(),
                 scripts: scripts.clone(),
                 log: log.clone(),
                 store: store.clone(),
@@ -281,7 +288,7 @@ impl Node {
         let script_requests = ScriptRequests::new(config.scripts.requests_per_minute, &clock);
         let state =
             State { accounts, store: store.clone(), clock: clock.clone(), scripts, script_requests, trusted_proxies };
-        let node = Self { handle, store, bus, deps, state, log, runs, config, _lock: lock };
+        let node = Self { handle, store, bus, deps, state, log, runs, closing, config, _lock: lock };
         node.start_stages(catalogue, &clock);
         let listener = Listener {
             bus: node.bus.clone(),
@@ -334,7 +341,10 @@ impl Node {
                 Kind::Scripts(direction) => {
                     let (automation, runs) = (self.state.scripts.automation.clone(), self.runs.clone());
                     let (clock, route) = (clock.clone(), route.clone());
-                    let stage = Scripted { direction, automation, runs, route, clock };
+                    let (free, most) = (window.clone(), server.in_flight);
+                    let pressed = Box::new(move || free.available_permits() < most / 2);
+                    let read_again = Default::default();
+                    let stage = Scripted { direction, automation, runs, route, clock, read_again, pressed };
                     StageActor::new(Arc::new(stage), hops.clone(), jobs).start();
                 }
             }
@@ -399,6 +409,7 @@ impl Node {
     /// Makes everything durable and closes the files.
     pub async fn close(self) {
         self.bus.close().await;
+        self.closing.store(true, Ordering::Release);
         self.state.scripts.workers.stop().await;
         if tokio::time::timeout(CLOSE_LIMIT, self.log.flush()).await.is_err() {
             tracing::warn!("what automation did last is not in its owners' logs: the tables take no writes");
@@ -407,6 +418,12 @@ impl Node {
             tracing::warn!("another process holds the tables; what was accepted is on the bus");
         }
     }
+}
+
+/// For long, what a user may send; at once, all answers to as many messages as a user may send at once.
+fn reply_rate(config: &Config) -> ReplyRate {
+    let per_second = config.session.messages_per_second;
+    ReplyRate { per_second, burst: config.session.message_burst.saturating_mul(config.scripts.max_replies) }
 }
 
 /// The workers and the sources, where the pipeline has scripts.

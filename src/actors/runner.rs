@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
@@ -14,7 +15,7 @@ use super::registry::{Registry, Tell};
 use super::runners::{Asleep, Runners};
 use super::tell::{Told, tell};
 use crate::automation::ActiveScript;
-use crate::automation::log::{AutomationLog, Details, LogEntry};
+use crate::automation::log::{AutomationLog, Details, LogEntry, SWITCHED_OFF};
 use crate::clock::Clock;
 use crate::ids::UserId;
 use crate::pipeline::scripted::Wish;
@@ -23,7 +24,7 @@ use crate::script::Scripts;
 use crate::script::call::{Direction, Failure, FailureKind, Ran, SourceHash};
 use crate::script::effects::{EffectLimits, Effects, Verdict};
 use crate::script::pool::Job;
-use crate::script::standing::{Standing, SwitchOff};
+use crate::script::standing::{ReplyRate, Sent, Standing, SwitchOff};
 use crate::store::Store;
 
 /// The first runs of a script since the node started, all of which are logged; later ones only when there is something
@@ -31,6 +32,12 @@ use crate::store::Store;
 const LOGGED_RUNS: u64 = 20;
 /// Bytes of sources that are kept in memory.
 const SOURCES_BYTES: u64 = 64 * 1024 * 1024;
+/// Time before a source that could not be read is tried again.
+const READ_AGAIN: Duration = Duration::from_secs(2);
+/// Of how many that is remembered.
+const UNREADABLE: usize = 10_000;
+/// Time before an owner is told again of failures that are none of the script's.
+const TELL_AGAIN: Duration = Duration::from_secs(1);
 /// Time before a script that could not be switched off in the tables is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How often that is tried; the next failing run begins anew.
@@ -42,15 +49,21 @@ const ATTEMPTS: u32 = 20;
 #[rtype(result = "()")]
 pub struct Run {
     /// What.
-    pub wish: Wish,
-    /// When it was wished for.
-    pub since: Instant,
+    pub wish: Arc<Wish>,
     /// Who waits. When this is dropped unanswered, the runner has gone to sleep: ask again.
     pub answer: oneshot::Sender<Effects>,
 }
 
 /// How a user's two scripts have behaved.
 pub type Record = HashMap<Direction, Standing>;
+
+/// The run that a worker has.
+struct Current {
+    wish: Arc<Wish>,
+    /// Who waits; `None`: it took too long, and its message has gone on.
+    answer: Option<oneshot::Sender<Effects>>,
+    overdue: SpawnHandle,
+}
 
 /// The cost of a source in the memory.
 #[derive(Clone, Debug)]
@@ -68,14 +81,26 @@ pub fn memory() -> Cache<SourceHash, Arc<str>, Bytes> {
     Cache::with_weighter(10_000, SOURCES_BYTES, Bytes)
 }
 
+/// An empty memory of sources that cannot be read.
+#[must_use]
+pub fn unreadable() -> Cache<SourceHash, Instant> {
+    Cache::new(UNREADABLE)
+}
+
 /// What all runners of a node share.
 pub struct RunnerDeps {
     /// Workers, sources, settings, figures.
     pub scripts: Scripts,
     /// Sources lately used.
     pub sources: Cache<SourceHash, Arc<str>, Bytes>,
+    /// Sources that could not be read, and when.
+    pub unreadable: Cache<SourceHash, Instant>,
     /// What comes of a run at most.
     pub limits: EffectLimits,
+    /// How much an owner's scripts may send.
+    pub replies: ReplyRate,
+    /// The workers are about to end: what they do not run is done again after a restart.
+    pub closing: Arc<AtomicBool>,
     /// What happened, for the owner.
     pub log: AutomationLog,
     /// Where scripts are switched off.
@@ -92,91 +117,189 @@ pub struct Runner {
     deps: Arc<RunnerDeps>,
     directory: Addr<Runners>,
     waiting: VecDeque<Run>,
-    running: bool,
+    current: Option<Current>,
     record: Record,
     /// Switched off by the server: these wait for nothing any more.
     off: HashMap<Direction, u32>,
     last_used: Instant,
+    sent: Sent,
+    /// When its owner was last told of a failure that is none of the script's.
+    told: Option<Instant>,
 }
 
 impl Runner {
     /// A runner for `owner`, of whose scripts `record` is known. It tells `directory` when it goes to sleep.
     #[must_use]
     pub fn new(owner: UserId, deps: Arc<RunnerDeps>, directory: Addr<Runners>, record: Record) -> Self {
-        let (waiting, off) = (VecDeque::new(), HashMap::new());
-        Self { owner, deps, directory, waiting, running: false, record, off, last_used: monotonic() }
+        let (waiting, off, sent) = (VecDeque::new(), HashMap::new(), Sent::default());
+        let (current, last_used, told) = (None, monotonic(), None);
+        Self { owner, deps, directory, waiting, current, record, off, last_used, sent, told }
     }
 
     fn next(&mut self, context: &mut Context<Self>) {
-        while !self.running {
+        while self.current.is_none() {
             let Some(run) = self.waiting.pop_front() else { return };
-            let (direction, script) = (run.wish.direction, run.wish.script);
-            if self.off.get(&direction) == Some(&script.version) {
-                let forward = Effects { verdict: Verdict::Forward, replies: Vec::new(), unanswered: Vec::new() };
-                // Whoever waits no longer is none the worse.
-                let _ = run.answer.send(forward);
-                continue;
-            }
-            self.running = true;
             let began = monotonic();
-            crate::metrics::script_wait(began.saturating_duration_since(run.since).as_secs_f64());
-            let lane = self.record.entry(direction).or_default().lane(script.version, began);
-            let deps = self.deps.clone();
-            let work = async move {
-                let source = match source(&deps, script.hash).await {
-                    Ok(source) => source,
-                    Err(failure) => return (run, Ran::not(failure)),
-                };
-                let seed = run.wish.message_uid.made(run.wish.owner, 0).0.as_u64_pair().0;
-                let job = Job {
-                    owner: run.wish.owner,
-                    language: script.language,
-                    hash: script.hash,
-                    source,
-                    direction,
-                    input: run.wish.input.clone(),
-                    seed,
-                    lane,
-                };
-                let ran = deps.scripts.workers.run(job).await;
-                (run, ran)
-            };
-            context.spawn(work.into_actor(self).map(|(run, ran), actor, context| {
-                actor.running = false;
-                actor.finish(run, ran, context);
-                actor.next(context);
-            }));
+            let waited = began.saturating_duration_since(run.wish.since);
+            crate::metrics::script_wait(waited.as_secs_f64());
+            match self.refuse(&run.wish, waited, began) {
+                Some(effects) => self.go_on(run, effects, context),
+                None => self.run(run, waited, began, context),
+            }
         }
     }
 
-    fn finish(&mut self, run: Run, mut ran: Ran, context: &mut Context<Self>) {
-        let Run { wish, answer, .. } = run;
+    /// What comes of a run that must not be made (any more).
+    fn refuse(&mut self, wish: &Wish, waited: Duration, now: Instant) -> Option<Effects> {
+        let options = &self.deps.scripts.options;
+        if self.off.get(&wish.direction) == Some(&wish.script.version) {
+            return Some(Effects { verdict: Verdict::Forward, replies: Vec::new(), unanswered: Vec::new() });
+        }
+        if waited >= options.wait_limit() {
+            return Some(self.overdue());
+        }
+        if self.record.entry(wish.direction).or_default().is_held(now, options) {
+            let seconds = options.budget_seconds;
+            return Some(overloaded(format!(
+                "the script has used up its processor time of {seconds} s: this message goes on without it"
+            )));
+        }
+        None
+    }
+
+    fn overdue(&self) -> Effects {
+        let most = self.deps.scripts.options.wait_ms;
+        overloaded(format!("the message has waited for the script for {most} ms: it goes on without it"))
+    }
+
+    fn run(&mut self, run: Run, waited: Duration, began: Instant, context: &mut Context<Self>) {
+        let Run { wish, answer } = run;
+        let lane = self.record.entry(wish.direction).or_default().lane(wish.script.version, began);
+        let rest = self.deps.scripts.options.wait_limit().saturating_sub(waited);
+        let overdue = context.run_later(rest, |actor, context| actor.pass_by(context));
+        self.current = Some(Current { wish: wish.clone(), answer: Some(answer), overdue });
+        let deps = self.deps.clone();
+        let work = async move {
+            let source = match source(&deps, wish.script.hash).await {
+                Ok(source) => source,
+                Err(failure) => return Ran::not(failure),
+            };
+            let job = Job {
+                owner: wish.owner,
+                language: wish.script.language,
+                hash: wish.script.hash,
+                source,
+                direction: wish.direction,
+                input: wish.input.clone(),
+                seed: wish.message_uid.made(wish.owner, 0).0.as_u64_pair().0,
+                lane,
+            };
+            deps.scripts.workers.run(job).await
+        };
+        context.spawn(work.into_actor(self).map(|ran, actor, context| {
+            if let Some(current) = actor.current.take() {
+                context.cancel_future(current.overdue);
+                actor.finish(current, ran, context);
+            }
+            actor.next(context);
+        }));
+    }
+
+    /// A worker has the run for too long: its message goes on, and so do those that wait behind it. What the run comes
+    /// to is still held against the script.
+    fn pass_by(&mut self, context: &mut Context<Self>) {
+        let Some(current) = &mut self.current else { return };
+        let (wish, answer) = (current.wish.clone(), current.answer.take());
+        let first = answer.map(|answer| Run { wish, answer });
+        for run in first.into_iter().chain(std::mem::take(&mut self.waiting)).collect::<Vec<_>>() {
+            let effects = self.overdue();
+            self.go_on(run, effects, context);
+        }
+    }
+
+    /// A message goes on without a run.
+    fn go_on(&mut self, run: Run, effects: Effects, context: &mut Context<Self>) {
+        let Verdict::Failed(failure) = effects.verdict else {
+            // Whoever waits no longer is none the worse.
+            let _ = run.answer.send(effects);
+            return;
+        };
+        let (wish, answer, overdue) = (run.wish, Some(run.answer), SpawnHandle::default());
+        self.finish(Current { wish, answer, overdue }, Ran::not(failure), context);
+    }
+
+    fn finish(&mut self, current: Current, mut ran: Ran, context: &mut Context<Self>) {
+        let Current { wish, answer, .. } = current;
+        if self.deps.closing.load(Ordering::Acquire) && unavailable(&ran) {
+            // Unanswered, the record is not finished: it is done again, with its script, after a restart.
+            return std::mem::forget(answer);
+        }
         let prints = std::mem::take(&mut ran.prints);
-        let effects = match std::mem::replace(&mut ran.outcome, Err(Failure::new(FailureKind::Error, "taken"))) {
+        let mut effects = match std::mem::replace(&mut ran.outcome, Err(Failure::new(FailureKind::Error, "taken"))) {
             Ok(wanted) => Effects::of(&wish.input, wanted, &self.deps.limits),
             Err(failure) => Effects::failed(failure),
         };
+        if answer.is_none() {
+            effects.replies.clear();
+        }
+        let too_many = self.sends_too_much(&wish, &mut effects);
         let now = monotonic();
         self.last_used = now;
         count(&wish, &effects);
         let standing = self.record.entry(wish.direction).or_default();
         let off = standing.note(&ran, &effects.verdict, now, &self.deps.scripts.options);
         let before = self.deps.scripts.stats.note(self.owner, wish.direction, &ran, &effects);
-        let worth_telling = !matches!(effects.verdict, Verdict::Forward | Verdict::Edited(_))
+        let failed = matches!(effects.verdict, Verdict::Failed(_));
+        let worth_telling = failed
+            || effects.verdict == Verdict::Drop
             || !effects.replies.is_empty()
             || !effects.unanswered.is_empty()
             || !prints.lines.is_empty();
-        if before < LOGGED_RUNS || worth_telling {
-            self.log(&wish, effects.verdict.name(), details(&effects, &ran, prints.lines, prints.cut));
+        // Nothing comes of one that is too late, so nothing is said of it but why.
+        if failed || answer.is_some() && (before < LOGGED_RUNS || worth_telling) {
+            let mut details = details(&effects, &ran, prints.lines, prints.cut);
+            if too_many {
+                details.reason = Some("rate_limited".to_owned());
+                details.detail =
+                    Some("its replies were not sent: for long it may send no more than you may yourself".to_owned());
+            }
+            self.log(&wish, effects.verdict.name(), details);
         }
-        if let Verdict::Failed(failure) = &effects.verdict {
+        if let Verdict::Failed(failure) = &effects.verdict
+            && self.may_tell(failure.kind, now)
+        {
             self.tell_owner(&wish, failure.kind.name(), &failure.detail, failure.line);
         }
         if let Some(off) = off {
             self.switch_off(&wish, off, context);
         }
-        // The stage is gone only when the node is; the record is then done again.
-        let _ = answer.send(effects);
+        if let Some(answer) = answer {
+            // The stage is gone only when the node is; the record is then done again.
+            let _ = answer.send(effects);
+        }
+    }
+
+    /// Takes the replies away when the owner's scripts have sent as much as their owner may.
+    fn sends_too_much(&mut self, wish: &Wish, effects: &mut Effects) -> bool {
+        // By the time of the message: what is done again after a crash comes to the same, however fast it comes.
+        let fine = self.sent.take(effects.replies.len(), wish.input.sent_at, self.deps.replies);
+        if !fine {
+            crate::metrics::script_replies_refused(effects.replies.len() as u64);
+            effects.unanswered = std::mem::take(&mut effects.replies);
+        }
+        !fine
+    }
+
+    /// What is not the script's fault happens to every message: its owner is told now and then, and the log has it.
+    fn may_tell(&mut self, kind: FailureKind, now: Instant) -> bool {
+        if kind.is_the_scripts() {
+            return true;
+        }
+        let due = self.told.is_none_or(|told| now.saturating_duration_since(told) >= TELL_AGAIN);
+        if due {
+            self.told = Some(now);
+        }
+        due
     }
 
     fn log(&self, wish: &Wish, verdict: &'static str, details: Details) {
@@ -207,12 +330,13 @@ impl Runner {
     fn switch_off(&mut self, wish: &Wish, off: SwitchOff, context: &mut Context<Self>) {
         let ActiveScript { version, .. } = wish.script;
         self.off.insert(wish.direction, version);
+        self.record.entry(wish.direction).or_default().switched_off(&self.deps.scripts.options);
         crate::metrics::script_switched_off(off.code);
         tracing::warn!(user_id = %self.owner, direction = %wish.direction, version, reason = off.code, "a script is switched off");
         let details =
             Details { reason: Some(off.code.to_owned()), detail: Some(off.detail.clone()), ..Details::default() };
-        self.log(wish, "switched_off", details);
-        self.tell_owner(wish, "switched_off", &off.detail, None);
+        self.log(wish, SWITCHED_OFF, details);
+        self.tell_owner(wish, SWITCHED_OFF, &off.detail, None);
         let (owner, direction, deps) = (self.owner, wish.direction, self.deps.clone());
         let reason = format!("{}: {}", off.code, off.detail);
         let work = async move {
@@ -229,7 +353,6 @@ impl Runner {
         context.spawn(task.into_actor(self).map(move |_, actor, _| {
             // If somebody activates it again, it is run again.
             actor.off.remove(&direction);
-            actor.record.remove(&direction);
         }));
     }
 
@@ -238,7 +361,7 @@ impl Runner {
         let idle = Duration::from_secs(self.deps.scripts.options.idle_seconds);
         let rest = (self.last_used + idle).saturating_duration_since(monotonic());
         context.run_later(rest.max(Duration::from_millis(10)), move |actor, context| {
-            let idle_now = !actor.running && actor.waiting.is_empty() && actor.off.is_empty();
+            let idle_now = actor.current.is_none() && actor.waiting.is_empty() && actor.off.is_empty();
             if !idle_now || monotonic().saturating_duration_since(actor.last_used) < idle {
                 return actor.sleep_when_idle(context);
             }
@@ -253,9 +376,22 @@ impl Runner {
     }
 }
 
+fn overloaded(detail: String) -> Effects {
+    Effects::failed(Failure::new(FailureKind::Overloaded, detail))
+}
+
+fn unavailable(ran: &Ran) -> bool {
+    ran.outcome.as_ref().is_err_and(|failure| failure.kind == FailureKind::Unavailable)
+}
+
 async fn source(deps: &RunnerDeps, hash: SourceHash) -> Result<Arc<str>, Failure> {
     if let Some(source) = deps.sources.get(&hash) {
         return Ok(source);
+    }
+    let unreadable = || Failure::new(FailureKind::Unavailable, "the script's source cannot be read now");
+    // A store that does not answer is not waited for by every message.
+    if deps.unreadable.get(&hash).is_some_and(|at| monotonic().saturating_duration_since(at) < READ_AGAIN) {
+        return Err(unreadable());
     }
     match deps.scripts.sources.get(hash).await {
         Ok(source) => {
@@ -264,7 +400,8 @@ async fn source(deps: &RunnerDeps, hash: SourceHash) -> Result<Arc<str>, Failure
         }
         Err(error) => {
             tracing::error!(%error, "the source of a script cannot be read; its message goes on without it");
-            Err(Failure::new(FailureKind::Unavailable, "the script's source cannot be read now"))
+            deps.unreadable.insert(hash, monotonic());
+            Err(unreadable())
         }
     }
 }
@@ -310,12 +447,16 @@ impl Handler<Run> for Runner {
     type Result = ();
 
     fn handle(&mut self, run: Run, context: &mut Self::Context) {
-        if self.waiting.len() >= self.deps.scripts.options.waiting {
-            let most = self.deps.scripts.options.waiting;
-            let detail = format!("{most} messages wait for this script already: this one goes on without it");
-            return self.finish(run, Ran::not(Failure::new(FailureKind::Overloaded, detail)), context);
+        let most = self.deps.scripts.options.waiting;
+        if self.off.get(&run.wish.direction) != Some(&run.wish.script.version) && self.waiting.len() >= most {
+            let effects =
+                overloaded(format!("{most} messages wait for this script already: this one goes on without it"));
+            return self.go_on(run, effects, context);
         }
         self.waiting.push_back(run);
+        if self.current.as_ref().is_some_and(|current| current.answer.is_none()) {
+            return self.pass_by(context);
+        }
         self.next(context);
     }
 }

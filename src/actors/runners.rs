@@ -9,7 +9,6 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
-use super::outbox::monotonic;
 use super::runner::{Record, Run, Runner, RunnerDeps};
 use super::tell::{Told, tell};
 use crate::ids::UserId;
@@ -107,9 +106,10 @@ impl RunScripts for ByRunners {
     fn run(&self, wish: Wish) -> BoxFuture<'static, Effects> {
         let runners = self.0.clone();
         async move {
+            let wish = Arc::new(wish);
             loop {
                 let (answer, answered) = oneshot::channel();
-                let run = Run { wish: wish.clone(), since: monotonic(), answer };
+                let run = Run { wish: wish.clone(), answer };
                 if runners.send(run).await.is_err() {
                     return Effects::failed(Failure::new(FailureKind::Unavailable, "this node stops"));
                 }

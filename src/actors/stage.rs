@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use futures_util::FutureExt as _;
@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::feeder::{Job, MAX_ATTEMPTS};
+use super::outbox::monotonic;
 use crate::envelope::Envelope;
 use crate::ids::UserId;
 use crate::intake::key;
@@ -132,7 +133,7 @@ async fn keep_publishing(
 /// The messages of one sender that are at this stage; one is being worked on.
 #[derive(Default)]
 struct Lane {
-    waiting: VecDeque<Job>,
+    waiting: VecDeque<(Job, Instant)>,
 }
 
 /// The actor. One for each hosted stage of this kind.
@@ -154,9 +155,9 @@ impl StageActor {
     }
 
     /// Works on the messages of `sender`, whose lane is there, until one has to wait for something.
-    fn work(&mut self, sender: UserId, mut next: Option<Job>, context: &mut Context<Self>) {
-        while let Some(job) = next {
-            let mut work = run(self.stage.clone(), self.hops.clone(), job).boxed_local();
+    fn work(&mut self, sender: UserId, mut next: Option<(Job, Instant)>, context: &mut Context<Self>) {
+        while let Some((job, since)) = next {
+            let mut work = run(self.stage.clone(), self.hops.clone(), job, since).boxed_local();
             // Most messages find nothing to wait for: they need no task of their own.
             let Some(ended) = (&mut work).now_or_never() else {
                 context.spawn(work.into_actor(self).map(move |ended, actor, context| {
@@ -170,7 +171,7 @@ impl StageActor {
     }
 
     /// The next of the sender's messages; when there is none, the lane goes.
-    fn ended(&mut self, sender: UserId, ended: Result<(), bus::Error>) -> Option<Job> {
+    fn ended(&mut self, sender: UserId, ended: Result<(), bus::Error>) -> Option<(Job, Instant)> {
         if let Err(error) = ended {
             tracing::warn!(%error, "a stage could not pass a message on");
             self.closed = true;
@@ -186,10 +187,10 @@ impl StageActor {
 
 /// Brings one message through the stage. A stage that panics over it holds up only its sender; after
 /// [`MAX_ATTEMPTS`] the message is put aside.
-async fn run(stage: Arc<dyn Stage>, hops: Arc<Hops>, mut job: Job) -> Result<(), bus::Error> {
+async fn run(stage: Arc<dyn Stage>, hops: Arc<Hops>, mut job: Job, since: Instant) -> Result<(), bus::Error> {
     let mut crashes = 0;
     let outcome = loop {
-        let attempt = async { stage.apply(job.envelope.clone()).await };
+        let attempt = async { stage.apply(job.envelope.clone(), since).await };
         match AssertUnwindSafe(attempt).catch_unwind().await {
             Ok(outcome) => break outcome,
             Err(_) => crashes += 1,
@@ -225,10 +226,10 @@ impl StreamHandler<Job> for StageActor {
         }
         let sender = job.envelope.sender_id;
         if let Some(lane) = self.lanes.get_mut(&sender) {
-            lane.waiting.push_back(job);
+            lane.waiting.push_back((job, monotonic()));
             return;
         }
         self.lanes.insert(sender, Lane::default());
-        self.work(sender, Some(job), context);
+        self.work(sender, Some((job, monotonic())), context);
     }
 }

@@ -50,6 +50,8 @@ impl From<Direction> for Source {
     }
 }
 
+/// The verdict of an entry that says that the server switched a script off.
+pub const SWITCHED_OFF: &str = "switched_off";
 /// The verdict of an entry that says how many others are missing before it.
 pub const LEFT_OUT: &str = "left_out";
 
@@ -106,6 +108,19 @@ pub struct Details {
     /// Heap, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub heap_bytes: Option<u64>,
+}
+
+impl Details {
+    /// Takes away what a script said, which may quote messages: not for administrators to read.
+    pub fn without_its_words(&mut self, verdict: &str) {
+        if verdict == "failed" {
+            self.detail = None;
+        }
+        self.prints.clear();
+        for reply in self.replies.iter_mut().chain(&mut self.unanswered) {
+            reply.message_body.clear();
+        }
+    }
 }
 
 /// Entries that wait to be written at most, of all users. One more is left out and counted.

@@ -37,6 +37,9 @@ pub struct ScriptsOptions {
     pub cpu_ms: u64,
     /// Milliseconds of wall time after which a worker that does not answer is killed.
     pub wall_ms: u64,
+    /// Milliseconds that a message waits for scripts at one stage; then it goes on without. Enough for a worker that is
+    /// killed, and for those who were in it to be run again.
+    pub wait_ms: u64,
     /// Messages of one owner that may wait for their script; one more goes on without it.
     pub waiting: usize,
     /// Replies of one run.
@@ -74,6 +77,7 @@ impl Default for ScriptsOptions {
             heap_bytes: 8 * 1024 * 1024,
             cpu_ms: 50,
             wall_ms: 1000,
+            wait_ms: 3000,
             waiting: 256,
             max_replies: 8,
             max_reply_recipients: 4,
@@ -96,13 +100,14 @@ impl ScriptsOptions {
     /// # Errors
     /// The first key that cannot be.
     pub fn check(&self) -> Result<(), Error> {
-        let bounds: [(&'static str, u64, u64, u64); 18] = [
+        let bounds: [(&'static str, u64, u64, u64); 19] = [
             ("workers", self.workers as u64, 0, 256),
             ("max_source_bytes", self.max_source_bytes as u64, 1, 1024 * 1024),
             ("max_versions", self.max_versions.into(), 2, 10_000),
             ("heap_bytes", self.heap_bytes, 2 * 1024 * 1024, 1 << 30),
             ("cpu_ms", self.cpu_ms, 1, 10_000),
             ("wall_ms", self.wall_ms, 10, 60_000),
+            ("wait_ms", self.wait_ms, 10, 600_000),
             ("waiting", self.waiting as u64, 1, 100_000),
             ("max_replies", self.max_replies.into(), 0, 1000),
             ("max_reply_recipients", self.max_reply_recipients as u64, 0, 1000),
@@ -155,6 +160,12 @@ impl ScriptsOptions {
     #[must_use]
     pub fn wall_limit(&self) -> Duration {
         Duration::from_millis(self.wall_ms)
+    }
+
+    /// How long a message waits for scripts at one stage.
+    #[must_use]
+    pub fn wait_limit(&self) -> Duration {
+        Duration::from_millis(self.wait_ms)
     }
 
     /// How many workers scripts share, on a machine of so many processors.

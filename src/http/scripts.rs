@@ -8,6 +8,7 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Json, Path, ServiceConfig};
 use chrono::{DateTime, Utc};
+use quick_cache::sync::Cache;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -21,6 +22,7 @@ use crate::clock::Clock;
 use crate::config::accounts::Allowance;
 use crate::ids::UserId;
 use crate::script::call::{Diagnostic, Direction, Failure, FailureKind, Language, Severity};
+use crate::script::standing::Standing;
 use crate::script::stats::ScriptStats;
 use crate::store::scripts::ScriptState;
 
@@ -151,6 +153,9 @@ fn unknown_version(version: u32) -> Problem {
     Problem::missing("unknown_version", format!("there is no version {version}, or no longer"))
 }
 
+/// Users of whose tries is remembered what they used.
+const TRIERS: usize = 10_000;
+
 /// How often somebody may upload and try: so many a minute, and one at a time, so that nobody holds up the worker that
 /// all share for this. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -158,12 +163,15 @@ pub struct ScriptRequests {
     rate: Arc<Limit<UserId>>,
     /// Who has one under way; each is there for as long as its request.
     busy: Arc<Mutex<HashSet<UserId>>>,
+    /// How tries have behaved: as with what scripts do to messages, but for itself.
+    tries: Arc<Cache<UserId, Standing>>,
 }
 
 /// An upload or a try that is under way, until this is dropped.
 struct Admitted {
     user: UserId,
     busy: Arc<Mutex<HashSet<UserId>>>,
+    tries: Arc<Cache<UserId, Standing>>,
 }
 
 impl ScriptRequests {
@@ -172,7 +180,11 @@ impl ScriptRequests {
     pub fn new(per_minute: u32, clock: &Clock) -> Self {
         let (attempts, minute) = (NonZeroU32::new(per_minute), NonZeroU32::new(60));
         let allowance = Allowance::new(attempts.unwrap_or(NonZeroU32::MIN), minute.unwrap_or(NonZeroU32::MIN));
-        Self { rate: Arc::new(Limit::new(allowance, clock, MAX_KEYS)), busy: Arc::default() }
+        Self {
+            rate: Arc::new(Limit::new(allowance, clock, MAX_KEYS)),
+            busy: Arc::default(),
+            tries: Arc::new(Cache::new(TRIERS)),
+        }
     }
 
     fn admit(&self, user: UserId) -> Result<Admitted, Problem> {
@@ -180,7 +192,7 @@ impl ScriptRequests {
         if !lock(&self.busy).insert(user) {
             return Err(refuse("another upload or try of yours is under way".to_owned()).retry_after(SOON));
         }
-        let admitted = Admitted { user, busy: self.busy.clone() };
+        let admitted = Admitted { user, busy: self.busy.clone(), tries: self.tries.clone() };
         self.rate.count(&user).map_err(|limited| {
             refuse(format!("too many uploads and tries: {limited}")).retry_after(limited.retry_after)
         })?;

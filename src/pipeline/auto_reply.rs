@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt as _;
@@ -280,7 +281,7 @@ impl AutoReplyStage {
 }
 
 impl Stage for AutoReplyStage {
-    fn apply(&self, envelope: Envelope) -> BoxFuture<'_, Outcome> {
+    fn apply(&self, envelope: Envelope, _: Instant) -> BoxFuture<'_, Outcome> {
         if envelope.recipient_ids.iter().all(|user| self.silent(*user)) {
             return ready(Outcome::pass(envelope)).boxed();
         }

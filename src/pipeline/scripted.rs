@@ -1,8 +1,8 @@
 //! The stages `outgoing` and `incoming`: which scripts see an envelope, and what becomes of it. They run nothing
 //! themselves: [`RunScripts`] does.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all, ready};
@@ -34,6 +34,8 @@ pub struct Wish {
     pub direction: Direction,
     /// What it sees.
     pub input: Input,
+    /// Since when its message has waited: for this run, or at this stage when the node is pressed for room.
+    pub since: Instant,
 }
 
 /// Whoever runs scripts: in order for one owner, and always to an end.
@@ -54,21 +56,26 @@ pub struct Scripted {
     pub route: MadeRoute,
     /// The time.
     pub clock: Clock,
+    /// When the tables last answered after they had not: until then nobody waited for a script.
+    pub read_again: Mutex<Option<Instant>>,
+    /// Whether so many records are in flight on the node that nobody may wait long.
+    pub pressed: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl Stage for Scripted {
-    fn apply(&self, envelope: Envelope) -> BoxFuture<'_, Outcome> {
+    fn apply(&self, envelope: Envelope, since: Instant) -> BoxFuture<'_, Outcome> {
         let owners = owners(self.direction, &envelope);
         let idle = |owner: &UserId| matches!(self.automation.remembered(*owner), Some(on) if on.as_ref().is_none_or(|on| on.script(self.direction).is_none()));
         if owners.iter().all(idle) {
             return ready(Outcome::pass(envelope)).boxed();
         }
-        self.run(envelope, owners).boxed()
+        self.run(envelope, owners, since).boxed()
     }
 }
 
 impl Scripted {
-    async fn run(&self, envelope: Envelope, owners: Vec<UserId>) -> Outcome {
+    async fn run(&self, envelope: Envelope, owners: Vec<UserId>, since: Instant) -> Outcome {
+        let began = now();
         let switched_on = until_read(|| self.automation.of(&owners)).await;
         let mut wishes = wishes(self.direction, &envelope, &owners, &switched_on);
         if self.direction == Direction::Incoming && !wishes.is_empty() {
@@ -76,11 +83,29 @@ impl Scripted {
             let first = until_read(|| self.automation.is_first_contact(conversation, message)).await;
             wishes.iter_mut().for_each(|wish| wish.input.first_contact = first);
         }
+        // A sender's own messages wait behind each other, for as long as that takes from nobody else.
+        let read_at = self.read_at(began).unwrap_or(since);
+        let since = if (self.pressed)() { since.max(read_at) } else { now() };
+        wishes.iter_mut().for_each(|wish| wish.since = since);
         let owners: Vec<UserId> = wishes.iter().map(|wish| wish.owner).collect();
         let effects = join_all(wishes.into_iter().map(|wish| self.runs.run(wish))).await;
         let effects = owners.into_iter().zip(effects).collect();
         conclude(envelope, effects, &self.route, &self.clock)
     }
+
+    /// Up to when the tables kept messages waiting, if they did. They have been read since `began`.
+    fn read_at(&self, began: Instant) -> Option<Instant> {
+        let mut read_again = self.read_again.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = now();
+        if now.saturating_duration_since(began) >= PAUSE {
+            *read_again = Some(now);
+        }
+        *read_again
+    }
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 /// Asks the tables until they answer: a message must not pass a script by because a disk is slow.
@@ -120,13 +145,15 @@ fn wishes(
 ) -> Vec<Wish> {
     let on = owners.iter().zip(switched_on);
     let scripts = on.filter_map(|(owner, on)| Some((*owner, on.as_ref()?.script(direction)?)));
+    // One for all: there may be hundreds of them, and a body is long.
+    let body: Arc<str> = envelope.message_body.as_str().into();
     let wish = |(owner, script)| Wish {
         owner,
         script,
         message_uid: envelope.message_uid,
         direction,
         input: Input {
-            message_body: envelope.message_body.clone(),
+            message_body: body.clone(),
             own_id: owner,
             sender_id: envelope.sender_id,
             recipient_ids: addressed(&envelope.participants(), envelope.sender_id),
@@ -135,6 +162,7 @@ fn wishes(
             first_contact: false,
             sent_at: envelope.sent_at.map_or(0, |at| at.timestamp_millis()),
         },
+        since: now(),
     };
     scripts.map(wish).collect()
 }

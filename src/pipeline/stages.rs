@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 
@@ -20,8 +21,9 @@ pub const ROUTER: &str = "router";
 /// One step that an envelope passes: what should happen next, decided without touching the bus or the socket.
 pub trait Stage: Send + Sync + 'static {
     /// What becomes of `envelope`. Called in order for one sender, side by side for different ones. It may be called
-    /// again for the same envelope after a crash, and must then come to the same end.
-    fn apply(&self, envelope: Envelope) -> BoxFuture<'_, Outcome>;
+    /// again for the same envelope after a crash, and must then come to the same end. `since` is when it came to the
+    /// stage: whoever waits for somebody knows for how long already.
+    fn apply(&self, envelope: Envelope, since: Instant) -> BoxFuture<'_, Outcome>;
 }
 
 /// What a stage decided.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -101,8 +102,8 @@ impl fmt::Debug for SourceHash {
 /// The message as a script sees it. The fields that `outgoing` does not see are not shown to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
-    /// What was written.
-    pub message_body: String,
+    /// What was written; shared by the runs of all whom the message is for.
+    pub message_body: Arc<str>,
     /// The script's owner.
     pub own_id: UserId,
     /// Who wrote it; the owner, for `outgoing`.

@@ -6,7 +6,8 @@ use crate::ids::UserId;
 /// The limits of what a run may want.
 #[derive(Clone, Copy, Debug)]
 pub struct EffectLimits {
-    /// Bytes of one body, made or edited.
+    /// Bytes of one body, made or edited; and of all replies of a run together, so that no message becomes many times
+    /// as large.
     pub message_bytes: usize,
     /// Replies.
     pub replies: usize,
@@ -65,7 +66,7 @@ impl Effects {
             Wanted::Outgoing { message_body } => match too_long("messageBody", &message_body, limits) {
                 Some(failure) => Self::failed(failure),
                 None => {
-                    let same = message_body == input.message_body;
+                    let same = *message_body == *input.message_body;
                     let verdict = if same { Verdict::Forward } else { Verdict::Edited(message_body) };
                     Self { verdict, replies: Vec::new(), unanswered: Vec::new() }
                 }
@@ -96,6 +97,11 @@ fn too_long(path: &str, body: &str, limits: &EffectLimits) -> Option<Failure> {
 fn refuse(input: &Input, replies: &[Reply], limits: &EffectLimits) -> Option<Failure> {
     if replies.len() > limits.replies {
         return Some(bad(format!("reply: has {} entries, at most {} are allowed", replies.len(), limits.replies)));
+    }
+    let together = replies.iter().map(|reply| reply.message_body.len()).sum::<usize>();
+    let most = limits.message_bytes;
+    if replies.len() > 1 && together > most {
+        return Some(bad(format!("reply: the messages have {together} bytes together, at most {most} are allowed")));
     }
     let mut recipients: Vec<UserId> = Vec::new();
     for (n, reply) in (1..).zip(replies) {
@@ -141,7 +147,7 @@ mod tests {
     }
 
     fn replies(to: &[i64]) -> Vec<Reply> {
-        to.iter().map(|to| Reply { to: UserId(*to), message_body: "yes".into() }).collect()
+        to.iter().map(|to| Reply { to: UserId(*to), message_body: "y".into() }).collect()
     }
 
     fn incoming(to: &[i64]) -> Effects {
@@ -167,6 +173,11 @@ mod tests {
         assert_eq!(incoming(&[1, 3, 4, 5, 1, 3, 4, 5]).replies.len(), 8);
         assert!(reason(incoming(&[1; 9])).contains("at most 8"));
         assert!(reason(incoming(&[1, 3, 4, 5, 6])).starts_with("reply[5].to: is one recipient too many"));
+        for (bytes, fine) in [(5, true), (6, false)] {
+            let two = || vec![Reply { to: UserId(1), message_body: "x".repeat(bytes) }; 2];
+            let effects = Effects::of(&input(false), Wanted::Incoming { drop: true, replies: two() }, &LIMITS);
+            assert_eq!(effects.verdict == Verdict::Drop, fine, "together: {effects:?}");
+        }
         for (bytes, fine) in [(10, true), (11, false)] {
             let long = vec![Reply { to: UserId(1), message_body: "x".repeat(bytes) }];
             let effects = Effects::of(&input(false), Wanted::Incoming { drop: true, replies: long }, &LIMITS);

@@ -257,7 +257,7 @@ fn execute(
         main,
         globals,
         direction.name(),
-        input.message_body.as_str(),
+        &*input.message_body,
         input.own_id.0,
         input.sender_id.0,
         recipients,

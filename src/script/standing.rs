@@ -18,6 +18,8 @@ const QUARANTINE: Duration = Duration::from_secs(600);
 const HEAVY_MICROS: u64 = 20_000;
 /// Workers that a script may bring down, alone in them, before it is switched off.
 const MAX_KILLS: u32 = 2;
+/// A script that used more processor time than this lately, in microseconds, is remembered while its runner sleeps.
+const KEPT_MICROS: u64 = 500_000;
 /// Parts of the window over which processor time is summed.
 const BUCKETS: u32 = 12;
 
@@ -39,20 +41,27 @@ pub struct Standing {
     kills: u32,
     apart_until: Option<Instant>,
     ledger: Ledger,
+    /// It was switched off over its budget: the next version waits until half of that is free again.
+    held: bool,
 }
 
 impl Standing {
     /// Whether anything is held against it that must outlast its runner's sleep.
     #[must_use]
     pub fn is_bad(&self) -> bool {
-        self.failures > 0 || self.kills > 0 || self.apart_until.is_some()
+        self.failures > 0
+            || self.kills > 0
+            || self.apart_until.is_some()
+            || self.held
+            || self.ledger.sum() > KEPT_MICROS
     }
 
     /// With whom the next run of `version` may share a worker. A new version has to prove itself; that its owner's
     /// scripts hit limits lately is not forgotten by uploading another.
     pub fn lane(&mut self, version: u32, now: Instant) -> Lane {
         if self.version != version {
-            *self = Self { version, apart_until: self.apart_until, ledger: self.ledger.clone(), ..Self::default() };
+            let (apart_until, ledger, held) = (self.apart_until, self.ledger.clone(), self.held);
+            *self = Self { version, apart_until, ledger, held, ..Self::default() };
         }
         if self.apart_until.is_some_and(|until| now < until) {
             return Lane::Alone;
@@ -61,30 +70,48 @@ impl Standing {
         if self.good >= TRUSTED_AFTER { Lane::Shared } else { Lane::Trial }
     }
 
+    /// It was switched off: if it is switched on again, only the processor time that it has had is held against it.
+    pub fn switched_off(&mut self, options: &ScriptsOptions) {
+        self.held = self.ledger.sum() > options.budget_cpu_ms * 1000;
+        (self.good, self.failures, self.kills) = (0, 0, 0);
+    }
+
+    /// Whether it must not run now, because what ran before it has used up the budget.
+    pub fn is_held(&mut self, now: Instant, options: &ScriptsOptions) -> bool {
+        if self.held {
+            let used = self.ledger.add(0, now, Duration::from_secs(options.budget_seconds));
+            self.held = used > options.budget_cpu_ms * 1000 / 2;
+        }
+        self.held
+    }
+
     /// Takes a run into account; says whether the script must be switched off.
     pub fn note(&mut self, ran: &Ran, verdict: &Verdict, now: Instant, options: &ScriptsOptions) -> Option<SwitchOff> {
         let window = Duration::from_secs(options.budget_seconds);
-        let used = self.ledger.add(ran.cpu_micros, now, window);
         let failure = match verdict {
             Verdict::Failed(failure) => Some(failure),
             Verdict::Forward | Verdict::Drop | Verdict::Edited(_) => None,
         };
         let kind = failure.map(|failure| failure.kind);
+        if matches!(kind, Some(FailureKind::Overloaded | FailureKind::Unavailable)) {
+            return None;
+        }
+        // Nobody knows what a worker used that had to be killed: all that it was given. But once is not over budget.
+        let killed = kind == Some(FailureKind::WorkerKilled);
+        let given = options.wall_ms.min(options.budget_cpu_ms / 3) * 1000;
+        let micros = if killed { ran.cpu_micros.max(given) } else { ran.cpu_micros };
+        let used = self.ledger.add(micros, now, window);
         let limit = matches!(kind, Some(FailureKind::CpuLimit | FailureKind::HeapLimit | FailureKind::WorkerKilled));
         if limit || ran.cpu_micros > HEAVY_MICROS {
             self.apart_until = Some(now + QUARANTINE);
             self.good = 0;
         }
-        if kind == Some(FailureKind::WorkerKilled) {
-            self.kills += 1;
-        }
-        match failure {
-            None => {
-                self.failures = 0;
-                self.good = self.good.saturating_add(1);
-            }
-            Some(failure) if failure.kind.is_the_scripts() => self.failures += 1,
-            Some(_) => {}
+        self.kills += u32::from(killed);
+        if failure.is_none() {
+            self.failures = 0;
+            self.good = self.good.saturating_add(1);
+        } else {
+            self.failures += 1;
         }
         if self.kills >= MAX_KILLS {
             let detail = format!("it brought its worker down {MAX_KILLS} times");
@@ -96,11 +123,44 @@ impl Standing {
             return Some(SwitchOff { code: "over_budget", detail });
         }
         if self.failures >= options.max_failures {
-            let last = failure.map(|failure| failure.detail.as_str()).unwrap_or_default();
-            let detail = format!("it failed {} times one after the other; the last time: {last}", self.failures);
+            // Not in the script's own words: administrators read this, and those may quote a message.
+            let detail = format!("it failed {} times one after the other, see its log", self.failures);
             return Some(SwitchOff { code: "failing", detail });
         }
         None
+    }
+}
+
+/// How many messages one owner's scripts may send.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplyRate {
+    /// For long.
+    pub per_second: u32,
+    /// At once.
+    pub burst: u32,
+}
+
+/// What one owner's scripts have sent: a leaky bucket in the time of the messages that they answer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sent {
+    /// When the bucket will be empty, in microseconds.
+    empty_at: i64,
+    latest: i64,
+}
+
+impl Sent {
+    /// Whether `count` more may be sent, all of them or none; `at` is in milliseconds.
+    pub fn take(&mut self, count: usize, at: i64, rate: ReplyRate) -> bool {
+        let each = 1_000_000 / i64::from(rate.per_second.max(1));
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        // Messages of different senders come in any order.
+        self.latest = self.latest.max(at.saturating_mul(1000));
+        let filled = self.empty_at.max(self.latest).saturating_add(count.saturating_mul(each));
+        let fine = filled <= self.latest.saturating_add(i64::from(rate.burst).saturating_mul(each));
+        if fine {
+            self.empty_at = filled;
+        }
+        fine
     }
 }
 
@@ -128,6 +188,10 @@ impl Ledger {
             self.began = Some(if passed > BUCKETS { now } else { began + part * passed });
         }
         self.parts[self.current] += micros;
+        self.sum()
+    }
+
+    fn sum(&self) -> u64 {
         self.parts.iter().sum()
     }
 }
@@ -205,6 +269,49 @@ mod tests {
         assert_eq!(standing.note(&ran(1), &Verdict::Forward, now, &options), None);
         let off = standing.note(&ran(1), &failed(FailureKind::WorkerKilled), now, &options);
         assert_eq!(off.map(|off| off.code), Some("kills_workers"));
+    }
+
+    #[test]
+    fn switched_off_over_budget_it_is_held_until_half_is_free_and_a_new_version_does_not_help() {
+        let (options, now) = (ScriptsOptions { budget_cpu_ms: 100, ..Default::default() }, start());
+        let mut standing = Standing::default();
+        standing.lane(1, now);
+        assert_eq!(standing.note(&ran(50_000), &Verdict::Forward, now, &options), None);
+        let soon = now + Duration::from_secs(30);
+        assert!(standing.note(&ran(50_001), &Verdict::Forward, soon, &options).is_some());
+        assert!(!standing.is_held(soon, &options), "nobody has switched it off yet");
+        standing.switched_off(&options);
+        standing.lane(2, soon);
+        assert!(standing.is_held(soon, &options));
+        assert!(standing.is_held(now + Duration::from_secs(70), &options), "50001 are left");
+        assert!(!standing.is_held(now + Duration::from_secs(100), &options));
+        assert_eq!(standing.note(&ran(90_000), &Verdict::Forward, now + Duration::from_secs(100), &options), None);
+    }
+
+    #[test]
+    fn a_worker_that_had_to_be_killed_costs_all_the_time_that_it_was_given() {
+        for (wall_ms, budget_cpu_ms) in [(1000, 3000), (60_000, 3000)] {
+            let options = ScriptsOptions { wall_ms, budget_cpu_ms, ..Default::default() };
+            let mut standing = Standing::default();
+            for (version, expected) in [(1, None), (2, None), (3, None), (4, Some("over_budget"))] {
+                standing.lane(version, start());
+                let off = standing.note(&ran(0), &failed(FailureKind::WorkerKilled), start(), &options);
+                assert_eq!(off.map(|off| off.code), expected, "{version}");
+            }
+        }
+    }
+
+    #[test]
+    fn replies_are_counted_by_the_time_of_what_they_answer_all_or_none() {
+        let (mut sent, rate) = (Sent::default(), ReplyRate { per_second: 10, burst: 20 });
+        let now = 1_700_000_000_000;
+        assert!(sent.take(16, now, rate));
+        assert!(!sent.take(5, now, rate), "21 at once");
+        assert!(sent.take(4, now - 5000, rate), "from before, and it fits");
+        assert!(!sent.take(1, now + 99, rate));
+        assert!(sent.take(1, now + 100, rate) && !sent.take(1, now + 100, rate));
+        assert!(sent.take(20, now + 60_000, rate));
+        assert!(!sent.take(1, now + 60_000, rate) && sent.take(0, now + 60_000, rate));
     }
 
     #[test]

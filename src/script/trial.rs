@@ -60,7 +60,7 @@ impl Sample {
             own_id: owner,
             sender_id,
             conversation_id: self.conversation_id.unwrap_or_else(|| ConversationId::of(all())),
-            message_body: self.message_body,
+            message_body: self.message_body.into(),
             recipient_ids,
             from_auto_reply: self.from_auto_reply,
             first_contact: self.first_contact,

@@ -101,7 +101,7 @@ impl Case {
 
 fn run(number: u64, owner: UserId, direction: Direction, source: &str, body: &str) -> ToWorker {
     let input = Input {
-        message_body: body.to_owned(),
+        message_body: body.into(),
         own_id: owner,
         sender_id: UserId(1),
         recipient_ids: vec![owner],

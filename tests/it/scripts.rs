@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 
 use crate::app::{Account, TestApp};
 
+mod attacks;
+mod chaos;
 mod effects;
 mod kills;
 mod misbehaviour;

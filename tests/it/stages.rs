@@ -31,7 +31,7 @@ impl<F> Stage for Does<F>
 where
     F: Fn(Envelope) -> BoxFuture<'static, Envelope> + Send + Sync + 'static,
 {
-    fn apply(&self, envelope: Envelope) -> BoxFuture<'_, Outcome> {
+    fn apply(&self, envelope: Envelope, _: std::time::Instant) -> BoxFuture<'_, Outcome> {
         let work = (self.0)(envelope);
         async move { Outcome::pass(work.await) }.boxed()
     }

@@ -36,7 +36,7 @@ fn input(sample: &Value) -> Input {
     let sender_id = id("senderId", SENDER);
     let recipient_ids: Vec<UserId> = recipients.unwrap_or_else(|| vec![UserId(OWNER)]);
     Input {
-        message_body: sample["messageBody"].as_str().unwrap().to_owned(),
+        message_body: sample["messageBody"].as_str().unwrap().into(),
         own_id: UserId(OWNER),
         sender_id,
         conversation_id: ConversationId::of(recipient_ids.iter().copied().chain([sender_id])),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::{Details, LEFT_OUT, LogEntry, Source};
+use super::{Details, LEFT_OUT, LogEntry, SWITCHED_OFF, Source};
 use crate::ids::UserId;
 
 /// Entries of one owner at once.
@@ -55,14 +55,15 @@ impl Allowances {
         let fresh = || Allowance { left: BURST, at: now, left_out: Vec::new() };
         let owner = self.owners.entry(entry.user_id).or_insert_with(fresh);
         owner.refill(now);
-        if owner.left == 0 {
+        // The one that says why there will be no more is not for a flood to push out.
+        if owner.left == 0 && entry.verdict != SWITCHED_OFF {
             match owner.left_out.iter_mut().find(|(source, _)| *source == entry.source) {
                 Some((_, count)) => *count += 1,
                 None => owner.left_out.push((entry.source, 1)),
             }
             return Taken::TooMany;
         }
-        owner.left -= 1;
+        owner.left = owner.left.saturating_sub(1);
         Taken::Yes(owner.left_out.drain(..).map(|(source, count)| missing(entry, source, count)).collect())
     }
 
@@ -126,6 +127,15 @@ mod tests {
         assert_eq!((told[0].0, told[1].0), (Source::Incoming, Source::Outgoing));
         assert_eq!(take(1, Source::Incoming, 1999), Taken::TooMany);
         assert!(matches!(take(1, Source::Incoming, 2000), Taken::Yes(told) if told.len() == 1));
+    }
+
+    #[test]
+    fn that_a_script_was_switched_off_is_told_however_much_happened_before() {
+        let (mut allowances, now) = (Allowances::default(), Instant::now());
+        while allowances.take(&entry(1, Source::Incoming), now) == Taken::Yes(Vec::new()) {}
+        let off = LogEntry { verdict: SWITCHED_OFF, ..entry(1, Source::Incoming) };
+        assert!(matches!(allowances.take(&off, now), Taken::Yes(told) if told.len() == 1));
+        assert_eq!(allowances.take(&entry(1, Source::Incoming), now), Taken::TooMany);
     }
 
     #[test]

@@ -42,7 +42,8 @@ impl From<Logged> for LogBody {
     }
 }
 
-/// What the script did, newest first; runs in which nothing remarkable happened are logged only at first. `next` is the
+/// What the script did, newest first, for others than its owner without what was printed and written: that may quote
+/// messages. Runs in which nothing remarkable happened are logged only at first. `next` is the
 /// `before` of the next page.
 #[utoipa::path(get, path = "/api/v1/users/{id}/scripts/{direction}/log", tag = "scripts", security(("bearer" = [])),
     params(("id" = String, Path, description = "A user id, or `me`"), ("direction" = Direction, Path), BackwardsQuery),
@@ -62,6 +63,9 @@ pub(super) async fn list(
     let owner = owner(&state, &identity, user).await?;
     let (before, limit) = query.read()?;
     let keep = state.scripts.options.log_entries;
-    let found = state.store.automation_log(owner, direction.into(), before, limit + 1, keep).await?;
+    let mut found = state.store.automation_log(owner, direction.into(), before, limit + 1, keep).await?;
+    if owner != identity.user_id {
+        found.iter_mut().for_each(|logged| logged.details.without_its_words(&logged.verdict));
+    }
     Ok(Json(Page::of(found, limit, |last| last.id.to_string(), LogBody::from)))
 }

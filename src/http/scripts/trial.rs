@@ -1,6 +1,7 @@
 //! `…/try`: a dry run. Nothing is sent, logged, or held against the script.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
@@ -8,15 +9,19 @@ use actix_web::web::{Data, Json, Path, Payload};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{body, check, owner, unavailable, unknown_version};
+use super::{Admitted, SOON, body, check, owner, unavailable, unknown_version};
 use crate::accounts::Identity;
+use crate::actors::outbox::monotonic;
+use crate::config::scripts::ScriptsOptions;
 use crate::http::auth::Caller;
 use crate::http::user_ref::UserRef;
 use crate::http::{Problem, State};
 use crate::ids::{MessageUid, UserId};
 use crate::protocol::frames::addressed;
-use crate::script::call::{Diagnostic, Direction, FailureKind, Input, Language, SourceHash};
+use crate::script::call::{Diagnostic, Direction, Failure, FailureKind, Input, Language, Ran, SourceHash};
+use crate::script::effects::Verdict;
 use crate::script::pool::{Job, Lane};
+use crate::script::standing::Standing;
 use crate::script::trial::{Sample, Tried};
 use crate::store::inbox::InboxEntry;
 
@@ -85,7 +90,8 @@ pub(super) async fn try_out(
 ) -> Result<Json<TriedBody>, Problem> {
     let (user, direction) = path.into_inner();
     let owner = owner(&state, &identity, user).await?;
-    let _admitted = state.script_requests.admit(identity.user_id)?;
+    let admitted = state.script_requests.admit(identity.user_id)?;
+    let mut trials = Trials::new(&state, &admitted)?;
     let largest = state.scripts.options.max_source_bytes + MOST * state.scripts.effect_limits.message_bytes;
     let TryBody { source, version, messages, last } =
         body::json(&request, payload, largest * body::JSON_BLOWS_UP + 64 * 1024).await?;
@@ -100,8 +106,14 @@ pub(super) async fn try_out(
         (Some(_), Some(_)) => return Err(invalid("version", "give `source` or `version`, not both".to_owned())),
     };
     let mut results = Vec::with_capacity(inputs.len());
+    let mut ended = None;
     // One after the other: whoever else tries something gets a turn in between.
     for (n, (message_uid, input)) in inputs.into_iter().enumerate() {
+        if let Some(why) = ended {
+            let not = Ran::not(Failure::new(FailureKind::Overloaded, why));
+            results.push(Tried::of(&input, not, &state.scripts.effect_limits, message_uid));
+            continue;
+        }
         let job = Job {
             owner,
             language: script.language,
@@ -111,7 +123,7 @@ pub(super) async fn try_out(
             input: input.clone(),
             // Of an own message the same as when it came.
             seed: message_uid.map_or(n as u64, |uid| uid.made(owner, 0).0.as_u64_pair().0),
-            lane: Lane::Trial,
+            lane: trials.lane(),
         };
         let ran = state.scripts.workers.run(job).await;
         if let Err(failure) = &ran.outcome
@@ -119,10 +131,53 @@ pub(super) async fn try_out(
         {
             return Err(unavailable(failure));
         }
+        ended = trials.note(&ran);
         results.push(Tried::of(&input, ran, &state.scripts.effect_limits, message_uid));
     }
     let Script { version, hash, warnings, .. } = script;
     Ok(Json(TriedBody { version, sha256: hash.to_string(), warnings, results }))
+}
+
+/// What somebody's tries have cost: they share a worker with whoever else tries something, and with new scripts.
+struct Trials<'a> {
+    options: &'a ScriptsOptions,
+    standing: Standing,
+    admitted: &'a Admitted,
+}
+
+impl<'a> Trials<'a> {
+    fn new(state: &'a State, admitted: &'a Admitted) -> Result<Self, Problem> {
+        let options = &state.scripts.options;
+        let mut standing = admitted.tries.get(&admitted.user).unwrap_or_default();
+        if standing.is_held(monotonic(), options) {
+            let (most, seconds) = (options.budget_cpu_ms, options.budget_seconds);
+            let detail = format!("your tries have used {most} ms of processor time within {seconds} s");
+            let again = Duration::from_secs(seconds / 2).max(SOON);
+            return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail).retry_after(again));
+        }
+        Ok(Self { options, standing, admitted })
+    }
+
+    fn lane(&mut self) -> Lane {
+        let lane = self.standing.lane(0, monotonic());
+        if lane == Lane::Alone { lane } else { Lane::Trial }
+    }
+
+    /// Takes a run into account; says why there must be no more.
+    fn note(&mut self, ran: &Ran) -> Option<&'static str> {
+        let verdict =
+            ran.outcome.as_ref().map_or_else(|failure| Verdict::Failed(failure.clone()), |_| Verdict::Forward);
+        let off = self.standing.note(ran, &verdict, monotonic(), self.options);
+        if off.is_some() {
+            self.standing.switched_off(self.options);
+        }
+        // Remembered at once: a client that hangs up has had its time too.
+        self.admitted.tries.insert(self.admitted.user, self.standing.clone());
+        if matches!(verdict, Verdict::Failed(Failure { kind: FailureKind::WorkerKilled, .. })) {
+            return Some("not tried: over a message before it, the script brought its worker down");
+        }
+        off.filter(|off| off.code == "over_budget").map(|_| "not tried: your tries have used up their processor time")
+    }
 }
 
 fn invalid(field: &'static str, detail: String) -> Problem {
@@ -173,7 +228,7 @@ fn as_it_came(owner: UserId, entry: InboxEntry) -> Input {
         own_id: owner,
         sender_id: entry.sender_id,
         recipient_ids: addressed(&entry.participants, entry.sender_id),
-        message_body: entry.message_body,
+        message_body: entry.message_body.into(),
         from_auto_reply: entry.from_auto_reply,
         conversation_id: entry.conversation_id,
         // Somebody has written in it by now.

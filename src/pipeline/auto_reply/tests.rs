@@ -135,7 +135,7 @@ impl Home {
 
     /// What the stage makes of a message; nothing is written.
     async fn pass(&self, message: Envelope) -> (Envelope, Vec<Envelope>) {
-        let outcome = self.stage.apply(message).await;
+        let outcome = self.stage.apply(message, std::time::Instant::now()).await;
         (outcome.pass.unwrap(), outcome.made)
     }
 
@@ -234,10 +234,10 @@ async fn an_answer_is_remembered_from_the_decision_on_and_across_a_restart_once_
 async fn what_is_known_to_be_off_takes_no_waiting() {
     let home = Home::new().await;
     home.set(CAROL, "away", 0).await;
-    let cold = home.stage.apply(message("1", &[BOB], 0)).now_or_never();
+    let cold = home.stage.apply(message("1", &[BOB], 0), std::time::Instant::now()).now_or_never();
     assert!(cold.is_none(), "nothing is known yet");
     home.pass(message("1", &[BOB, CAROL], 0)).await;
-    let warm = home.stage.apply(message("2", &[BOB], 0)).now_or_never().unwrap();
+    let warm = home.stage.apply(message("2", &[BOB], 0), std::time::Instant::now()).now_or_never().unwrap();
     assert_eq!((warm.made.len(), warm.pass.unwrap().answered_by.len()), (0, 0));
     home.set(BOB, "away", 0).await;
     assert_eq!(home.pass(message("3", &[BOB], 0)).await.1.len(), 1, "at once after the change");
@@ -248,7 +248,7 @@ async fn tables_that_cannot_be_read_are_waited_for() {
     let home = Home::new().await;
     home.set(BOB, "away", 3600).await;
     sqlx::query("ALTER TABLE auto_replies_sent RENAME TO aside").execute(&home.store.writer).await.unwrap();
-    let mut waiting = home.stage.apply(message("1", &[BOB], 0));
+    let mut waiting = home.stage.apply(message("1", &[BOB], 0), std::time::Instant::now());
     let early = tokio::time::timeout(Duration::from_millis(600), &mut waiting).await;
     assert!(early.is_err(), "it passed unanswered");
     sqlx::query("ALTER TABLE aside RENAME TO auto_replies_sent").execute(&home.store.writer).await.unwrap();

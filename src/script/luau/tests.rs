@@ -22,7 +22,7 @@ pub(super) fn limits() -> RunLimits {
 fn input(body: &str) -> Input {
     let recipient_ids = vec![UserId(2), UserId(3)];
     Input {
-        message_body: body.to_owned(),
+        message_body: body.into(),
         own_id: UserId(2),
         sender_id: UserId(1),
         conversation_id: ConversationId::of([UserId(1), UserId(2), UserId(3)]),

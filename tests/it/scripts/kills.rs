@@ -62,7 +62,7 @@ async fn a_kill_in_the_middle_of_script_runs_loses_no_reply_and_doubles_none() {
 }
 
 /// The children of a process, of whichever thread.
-fn children_of(pid: u32) -> Vec<u32> {
+pub(super) fn children_of(pid: u32) -> Vec<u32> {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let lists = threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("children")));
     lists
