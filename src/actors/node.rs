@@ -264,6 +264,7 @@ impl Node {
             Runners::new(Arc::new(RunnerDeps {
                 limits: scripts.effect_limits,
                 sources: runner::memory(),
+                proven: runner::proven(),
                 unreadable: runner::unreadable(),
                 replies: reply_rate(&config),
                 closing: closing.clone(),

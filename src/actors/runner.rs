@@ -30,6 +30,8 @@ use crate::store::Store;
 /// The first runs of a script since the node started, all of which are logged; later ones only when there is something
 /// to say.
 const LOGGED_RUNS: u64 = 20;
+/// Versions that have proved themselves; about 60 bytes each. One that was forgotten has to do so again.
+const PROVEN: usize = 200_000;
 /// Bytes of sources that are kept in memory.
 const SOURCES_BYTES: u64 = 64 * 1024 * 1024;
 /// Time before a source that could not be read is tried again.
@@ -81,6 +83,12 @@ pub fn memory() -> Cache<SourceHash, Arc<str>, Bytes> {
     Cache::with_weighter(10_000, SOURCES_BYTES, Bytes)
 }
 
+/// An empty memory of versions that have proved themselves.
+#[must_use]
+pub fn proven() -> Cache<(UserId, Direction), u32> {
+    Cache::new(PROVEN)
+}
+
 /// An empty memory of sources that cannot be read.
 #[must_use]
 pub fn unreadable() -> Cache<SourceHash, Instant> {
@@ -93,6 +101,8 @@ pub struct RunnerDeps {
     pub scripts: Scripts,
     /// Sources lately used.
     pub sources: Cache<SourceHash, Arc<str>, Bytes>,
+    /// Versions that have proved themselves: a runner that wakes need not have them do so again.
+    pub proven: Cache<(UserId, Direction), u32>,
     /// Sources that could not be read, and when.
     pub unreadable: Cache<SourceHash, Instant>,
     /// What comes of a run at most.
@@ -151,14 +161,15 @@ impl Runner {
 
     /// What comes of a run that must not be made (any more).
     fn refuse(&mut self, wish: &Wish, waited: Duration, now: Instant) -> Option<Effects> {
-        let options = &self.deps.scripts.options;
+        let deps = self.deps.clone();
+        let options = &deps.scripts.options;
         if self.off.get(&wish.direction) == Some(&wish.script.version) {
             return Some(Effects { verdict: Verdict::Forward, replies: Vec::new(), unanswered: Vec::new() });
         }
         if waited >= options.wait_limit() {
             return Some(self.overdue());
         }
-        if self.record.entry(wish.direction).or_default().is_held(now, options) {
+        if self.standing(wish.direction).is_held(now, options) {
             let seconds = options.budget_seconds;
             return Some(overloaded(format!(
                 "the script has used up its processor time of {seconds} s: this message goes on without it"
@@ -174,7 +185,7 @@ impl Runner {
 
     fn run(&mut self, run: Run, waited: Duration, began: Instant, context: &mut Context<Self>) {
         let Run { wish, answer } = run;
-        let lane = self.record.entry(wish.direction).or_default().lane(wish.script.version, began);
+        let lane = self.standing(wish.direction).lane(wish.script.version, began);
         let rest = self.deps.scripts.options.wait_limit().saturating_sub(waited);
         let overdue = context.run_later(rest, |actor, context| actor.pass_by(context));
         self.current = Some(Current { wish: wish.clone(), answer: Some(answer), overdue });
@@ -246,8 +257,13 @@ impl Runner {
         let now = monotonic();
         self.last_used = now;
         count(&wish, &effects);
-        let standing = self.record.entry(wish.direction).or_default();
-        let off = standing.note(&ran, &effects.verdict, now, &self.deps.scripts.options);
+        let deps = self.deps.clone();
+        let standing = self.standing(wish.direction);
+        let off = standing.note(&ran, &effects.verdict, now, &deps.scripts.options);
+        match standing.proven() {
+            Some(version) => deps.proven.insert((self.owner, wish.direction), version),
+            None => _ = deps.proven.remove(&(self.owner, wish.direction)),
+        }
         let before = self.deps.scripts.stats.note(self.owner, wish.direction, &ran, &effects);
         let failed = matches!(effects.verdict, Verdict::Failed(_));
         let worth_telling = failed
@@ -277,6 +293,12 @@ impl Runner {
             // The stage is gone only when the node is; the record is then done again.
             let _ = answer.send(effects);
         }
+    }
+
+    /// How a script has behaved, as far as that is known.
+    fn standing(&mut self, direction: Direction) -> &mut Standing {
+        let proven = self.deps.proven.get(&(self.owner, direction));
+        self.record.entry(direction).or_insert_with(|| proven.map_or_else(Standing::default, Standing::proven_before))
     }
 
     /// Takes the replies away when the owner's scripts have sent as much as their owner may.

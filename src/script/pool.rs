@@ -33,7 +33,7 @@ const DEPTH: usize = 64;
 const WAITING: usize = 1024;
 
 /// Interpreter states of a worker of the other lanes, in bytes.
-const GUEST_STATES_BYTES: u64 = 64 * 1024 * 1024;
+const GUEST_STATES_BYTES: u64 = 256 * 1024 * 1024;
 
 /// With whom a run shares a worker: a script that hangs or crashes one holds up only those in the same lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +54,15 @@ impl Lane {
             Self::Shared => "shared",
             Self::Trial => "trial",
             Self::Alone => "alone",
+        }
+    }
+
+    /// Where processors are short, the server comes before scripts, and scripts that behave before those that do not.
+    fn niceness(self) -> i32 {
+        match self {
+            Self::Shared => 5,
+            Self::Trial => 10,
+            Self::Alone => 15,
         }
     }
 

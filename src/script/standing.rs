@@ -10,7 +10,7 @@ use super::pool::Lane;
 use crate::config::scripts::ScriptsOptions;
 
 /// Runs without trouble after which a script shares a worker with others that run well.
-const TRUSTED_AFTER: u32 = 8;
+const TRUSTED_AFTER: u32 = 3;
 /// How long a script that hit a limit runs apart from all others.
 const QUARANTINE: Duration = Duration::from_secs(600);
 /// A run that uses more processor time than this, in microseconds, counts as one that hit a limit: it holds up whoever
@@ -68,6 +68,18 @@ impl Standing {
         }
         self.apart_until = None;
         if self.good >= TRUSTED_AFTER { Lane::Shared } else { Lane::Trial }
+    }
+
+    /// The version that has proved itself, if nothing is held against it: remembered while the runner sleeps.
+    #[must_use]
+    pub fn proven(&self) -> Option<u32> {
+        (self.good >= TRUSTED_AFTER && self.apart_until.is_none()).then_some(self.version)
+    }
+
+    /// `version` has proved itself before its runner went to sleep.
+    #[must_use]
+    pub fn proven_before(version: u32) -> Self {
+        Self { version, good: TRUSTED_AFTER, ..Self::default() }
     }
 
     /// It was switched off: if it is switched on again, only the processor time that it has had is held against it.

@@ -1,13 +1,15 @@
 //! What a script finds around it: an allow-list, built and then frozen.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use mlua::chunk::Compiler;
+use mlua::chunk::{ChunkMode, Compiler};
 use mlua::{Function, Lua, LuaOptions, LuaString, StdLib, Table, Value};
 
 use super::budget::Budget;
 use super::clock;
 
+static TRAMPOLINE_CODE: OnceLock<Vec<u8>> = OnceLock::new();
+static PRELUDE_CODE: OnceLock<Vec<u8>> = OnceLock::new();
 /// The trusted part written in Luau: makes one run.
 const TRAMPOLINE: &str = include_str!("trampoline.luau");
 /// The trusted part that replaces functions of the library.
@@ -92,7 +94,7 @@ impl Environment {
         let lua = Lua::new_with(libs, LuaOptions::new().catch_rust_panics(false))?;
         lua.set_compiler(compiler());
         let globals = lua.globals();
-        let trampoline: Function = lua.load(TRAMPOLINE).set_name("=parlor").eval()?;
+        let trampoline: Function = ours(&lua, &TRAMPOLINE_CODE, TRAMPOLINE)?.call(())?;
         let seed: Function = globals.raw_get::<Table>("math")?.raw_get("randomseed")?;
         replace(&lua, &globals, budget)?;
         globals.raw_set("os", clock::library(&lua, budget)?)?;
@@ -108,9 +110,21 @@ impl Environment {
         lua.sandbox(true)?;
         let asked = Arc::clone(budget);
         lua.set_interrupt(move |lua| asked.tick(lua));
-        lua.gc_collect()?;
         Ok(Self { lua, inherits, trampoline, seed })
     }
+}
+
+/// A trusted part, compiled once for all states of this process: the only bytecode that is ever loaded. Without lines, so
+/// that what it raises does not name places that are not the owner's.
+fn ours(lua: &Lua, code: &OnceLock<Vec<u8>>, source: &str) -> mlua::Result<Function> {
+    let code = match code.get() {
+        Some(code) => code,
+        None => {
+            let compiled = compiler().set_debug_level(0).compile(source)?;
+            code.get_or_init(|| compiled)
+        }
+    };
+    lua.load(code.as_slice()).set_name("=parlor").set_mode(ChunkMode::Binary).into_function()
 }
 
 /// Puts `print` into the run's own lines, and keeps addresses out of every text.
@@ -123,8 +137,7 @@ fn replace(lua: &Lua, globals: &Table, budget: &Arc<Budget>) -> mlua::Result<()>
     })?;
     let strings: Table = globals.raw_get("string")?;
     let (tostring, format): (Function, Function) = (globals.raw_get("tostring")?, strings.raw_get("format")?);
-    // Without lines, so that what these raise does not name places that are not the owner's.
-    let prelude = lua.load(PRELUDE).set_name("=parlor").set_compiler(compiler().set_debug_level(0));
+    let prelude = ours(lua, &PRELUDE_CODE, PRELUDE)?;
     let (print, tostring, format): (Function, Function, Function) = prelude.call((full, keep, tostring, format))?;
     globals.raw_set("print", print)?;
     globals.raw_set("tostring", tostring)?;

@@ -7,6 +7,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, setpriority_process};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStderr, Command};
@@ -41,8 +42,11 @@ impl Process {
     ///
     /// # Errors
     /// In words; nothing of it is left.
-    pub(super) fn spawn(setup: &Setup) -> Result<Self, String> {
+    pub(super) fn spawn(setup: &Setup, lane: Lane) -> Result<Self, String> {
         let (child, socket) = spawn(setup).map_err(|error| format!("a worker cannot be started: {error}"))?;
+        let pid = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        // A system that refuses this serves scripts all the same.
+        let _ = setpriority_process(pid, lane.niceness());
         Ok(Self { child, socket, read: Vec::new() })
     }
 

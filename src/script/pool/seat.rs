@@ -120,7 +120,7 @@ impl Seat {
     async fn start(&mut self, ill: &str) -> Result<(), String> {
         let Self { common, lane, orders, first, process, .. } = self;
         metrics::script_worker_start(lane.name());
-        let said = match Process::spawn(&common.setup) {
+        let said = match Process::spawn(&common.setup, *lane) {
             Ok(spawned) => {
                 common.alive(*lane, 1);
                 let greeted = process.insert(spawned).greet(common, *lane);

@@ -69,3 +69,23 @@ async fn callers_that_go_away_leave_nothing_behind() {
     assert!(workers.run(job(1, FORWARD, "hello")).await.outcome.is_ok());
     workers.stop().await;
 }
+
+#[tokio::test]
+async fn scripts_yield_the_processor_to_the_server_and_the_more_the_worse_they_behave() {
+    let workers = real().await;
+    for lane in [Lane::Shared, Lane::Trial, Lane::Alone] {
+        assert!(workers.run(Job { lane, ..job(1, FORWARD, "x") }).await.outcome.is_ok());
+    }
+    let ours = std::process::id().to_string();
+    let stats = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let stat = std::fs::read_to_string(entry.ok()?.path().join("stat")).ok()?;
+        // Behind the name: state, parent, … and the niceness as the 17th.
+        let fields: Vec<String> = stat.rsplit_once(')')?.1.split_whitespace().map(str::to_owned).collect();
+        (fields[1] == ours).then(|| fields[16].parse::<i32>().unwrap())
+    });
+    let nice: Vec<i32> = stats.collect();
+    for niceness in [5, 10, 15] {
+        assert!(nice.contains(&niceness), "{nice:?}");
+    }
+    workers.stop().await;
+}
