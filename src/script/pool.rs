@@ -58,11 +58,12 @@ impl Lane {
     }
 
     /// Where processors are short, the server comes before scripts, and scripts that behave before those that do not.
+    /// Mildly: a run that gets too little of a processor to be done within the wall limit would be blamed for it.
     fn niceness(self) -> i32 {
         match self {
-            Self::Shared => 5,
-            Self::Trial => 10,
-            Self::Alone => 15,
+            Self::Shared => 2,
+            Self::Trial => 4,
+            Self::Alone => 6,
         }
     }
 
