@@ -37,8 +37,9 @@ pub struct ScriptsOptions {
     pub cpu_ms: u64,
     /// Milliseconds of wall time after which a worker that does not answer is killed.
     pub wall_ms: u64,
-    /// Milliseconds that a message waits for scripts at one stage; then it goes on without. Enough for a worker that is
-    /// killed, and for those who were in it to be run again.
+    /// Milliseconds that a message waits for a script; then it goes on without. Enough for a worker that is killed, and
+    /// for those who were in it to be run again. When half of `in_flight` is taken, the time that it waited behind others
+    /// of its sender counts too.
     pub wait_ms: u64,
     /// Messages of one owner that may wait for their script; one more goes on without it.
     pub waiting: usize,
