@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::{Error, Store};
@@ -12,10 +13,11 @@ use crate::ids::UserId;
 use crate::script::call::{Direction, Language, SourceHash};
 
 impl Store {
-    /// What these users have switched on; those with nothing are left out.
+    /// What these users have switched on; those with nothing are left out. A row that cannot be read counts as nothing,
+    /// and is logged: messages must not wait for somebody to mend it.
     ///
     /// # Errors
-    /// [`Error::Sql`], [`Error::Corrupt`].
+    /// [`Error::Sql`].
     pub async fn switched_on(&self, users: &[UserId]) -> Result<HashMap<UserId, Arc<SwitchedOn>>, Error> {
         let mut found: HashMap<UserId, SwitchedOn> = HashMap::new();
         let mut query = QueryBuilder::<Sqlite>::new(
@@ -25,17 +27,12 @@ impl Store {
         );
         among(&mut query, users);
         for row in query.build().fetch_all(&self.reader).await? {
-            let on = found.entry(UserId(row.try_get(0)?)).or_default();
-            let direction: &str = row.try_get(1)?;
-            let script = ActiveScript {
-                version: row.try_get(2)?,
-                language: language(row.try_get(3)?)?,
-                hash: source_hash(row.try_get(4)?)?,
-            };
-            match direction.parse() {
-                Ok(Direction::Incoming) => on.incoming = Some(script),
-                Ok(Direction::Outgoing) => on.outgoing = Some(script),
-                Err(error) => return Err(corrupt("direction", error)),
+            let user = UserId(row.try_get(0)?);
+            let on = found.entry(user).or_default();
+            match active_script(&row) {
+                Ok((Direction::Incoming, script)) => on.incoming = Some(script),
+                Ok((Direction::Outgoing, script)) => on.outgoing = Some(script),
+                Err(error) => tracing::error!(%error, user_id = %user, "a script is not run: its row cannot be read"),
             }
         }
         let mut query = QueryBuilder::<Sqlite>::new(
@@ -43,8 +40,15 @@ impl Store {
         );
         among(&mut query, users);
         for row in query.build().fetch_all(&self.reader).await? {
-            let auto_reply = AutoReply { text: row.try_get(1)?, repeat_after_seconds: row.try_get(2)? };
-            found.entry(UserId(row.try_get(0)?)).or_default().auto_reply = Some(auto_reply);
+            let user = UserId(row.try_get(0)?);
+            match (row.try_get(1), row.try_get(2)) {
+                (Ok(text), Ok(repeat_after_seconds)) => {
+                    found.entry(user).or_default().auto_reply = Some(AutoReply { text, repeat_after_seconds });
+                }
+                (Err(error), _) | (_, Err(error)) => {
+                    tracing::error!(%error, user_id = %user, "an auto-reply is not given: its row cannot be read");
+                }
+            }
         }
         Ok(found.into_iter().map(|(user, on)| (user, Arc::new(on))).collect())
     }
@@ -70,6 +74,13 @@ impl Store {
     }
 }
 
+fn active_script(row: &SqliteRow) -> Result<(Direction, ActiveScript), Error> {
+    let direction: &str = row.try_get(1)?;
+    let direction = direction.parse().map_err(|error| corrupt("direction", error))?;
+    let (version, language, hash) = (row.try_get(2)?, language(row.try_get(3)?)?, source_hash(row.try_get(4)?)?);
+    Ok((direction, ActiveScript { version, language, hash }))
+}
+
 /// `(1, 2, 3)`, bound.
 fn among(query: &mut QueryBuilder<Sqlite>, users: &[UserId]) {
     query.push("(");
@@ -93,4 +104,29 @@ pub(super) fn language(name: &str) -> Result<Language, Error> {
 /// A hash as the table holds it.
 pub(super) fn source_hash(bytes: &[u8]) -> Result<SourceHash, Error> {
     bytes.try_into().map(SourceHash).map_err(|_| corrupt("hash of a source", bytes.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_row_that_cannot_be_read_is_nobodys_but_its_owners() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).await.unwrap();
+        for sql in [
+            "INSERT INTO script_versions VALUES (1, 'incoming', 1, 'cobol', zeroblob(32), 1, 1, 0)",
+            "INSERT INTO script_versions VALUES (2, 'incoming', 1, 'luau', zeroblob(32), 1, 2, 0)",
+            "INSERT INTO script_versions VALUES (3, 'incoming', 1, 'luau', zeroblob(31), 1, 3, 0)",
+            "INSERT INTO scripts VALUES (1, 'incoming', 1, 1, 1, NULL, 0), (2, 'incoming', 1, 1, 1, NULL, 0), \
+             (3, 'incoming', 1, 1, 1, NULL, 0)",
+            "INSERT INTO auto_replies VALUES (1, 1, 'away', 60, 0), (2, 1, 'away', -1, 0)",
+        ] {
+            sqlx::query(sql).execute(&store.writer).await.unwrap();
+        }
+        let on = store.switched_on(&[UserId(1), UserId(2), UserId(3)]).await.unwrap();
+        assert!(on[&UserId(1)].incoming.is_none() && on[&UserId(1)].auto_reply.is_some());
+        assert!(on[&UserId(2)].incoming.is_some() && on[&UserId(2)].auto_reply.is_none());
+        assert!(on[&UserId(3)].incoming.is_none());
+    }
 }
