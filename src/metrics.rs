@@ -106,6 +106,9 @@ declare! {
     counter automation_log_left_out(reason) "parlor_automation_log_left_out_total"
         /// Entries of owners' logs that were not written: owner (too many of one), owners, queue (too many of all), store.
         ;
+    counter auto_reply(decision) "parlor_auto_replies_total"
+        /// Messages to users who have an auto-reply switched on: answered, or why not: answered_before, automatic, own_message, text_too_long.
+        ;
     gauge runners() "parlor_script_runners"
         /// Users whose scripts' runner is awake on this node.
         ;

@@ -254,6 +254,10 @@ impl AutoReplyStage {
 
     fn note(&self, question: &Question<'_>, decision: Decision, now: DateTime<Utc>) {
         let mut details = Details::default();
+        crate::metrics::auto_reply(match decision {
+            Decision::Answer => "answered",
+            Decision::NotAnswered(reason) => reason.code(),
+        });
         let verdict = match decision {
             Decision::Answer => {
                 let message_body = question.auto_reply.text.clone();

@@ -167,6 +167,8 @@ async fn what_was_answered_and_what_was_not_is_in_the_owners_log_with_the_reason
     assert_eq!(entries[1]["replies"], json!([{"to": ada.id, "message": "bob is away"}]));
     let entries = of(&ada).await;
     assert_eq!((&entries[0]["verdict"], &entries[0]["reason"]), (&json!("not_answered"), &json!("automatic")));
+    // Answered, answered before, automatic, a note to oneself.
+    app.until_metric("parlor_auto_replies_total", PATIENCE, |count| (count - 4.0).abs() < 0.5).await;
     let path = format!("users/{}/auto-reply/log", bob.id);
     app.get(&path, &ada).await.assert_problem(404, "user_not_found");
 }
