@@ -57,12 +57,12 @@ impl Lane {
         }
     }
 
-    /// Where processors are short, the server comes before scripts, and scripts that behave before those that do not.
-    /// Mildly: a run that gets too little of a processor to be done within the wall limit would be blamed for it.
+    /// Where processors are short, the server and scripts that behave come before those that have yet to show it, and
+    /// these before those that do not. Mildly: a run that gets too little of a processor to be done within the wall limit would be blamed for it.
     fn niceness(self) -> i32 {
         match self {
-            Self::Shared => 2,
-            Self::Trial => 4,
+            Self::Shared => 0,
+            Self::Trial => 3,
             Self::Alone => 6,
         }
     }

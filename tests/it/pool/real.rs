@@ -71,7 +71,7 @@ async fn callers_that_go_away_leave_nothing_behind() {
 }
 
 #[tokio::test]
-async fn scripts_yield_the_processor_to_the_server_and_the_more_the_worse_they_behave() {
+async fn the_worse_scripts_behave_the_more_they_yield_the_processor() {
     let workers = real().await;
     for lane in [Lane::Shared, Lane::Trial, Lane::Alone] {
         assert!(workers.run(Job { lane, ..job(1, FORWARD, "x") }).await.outcome.is_ok());
@@ -84,7 +84,7 @@ async fn scripts_yield_the_processor_to_the_server_and_the_more_the_worse_they_b
         (fields[1] == ours).then(|| fields[16].parse::<i32>().unwrap())
     });
     let nice: Vec<i32> = stats.collect();
-    for niceness in [2, 4, 6] {
+    for niceness in [0, 3, 6] {
         assert!(nice.contains(&niceness), "{nice:?}");
     }
     workers.stop().await;
