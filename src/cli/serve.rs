@@ -53,7 +53,7 @@ pub struct ServeArgs {
     /// Where /healthz, /readyz and /metrics are served [default: 127.0.0.1:9090]
     #[arg(long, value_name = "ADDR:PORT")]
     internal_listen: Option<SocketAddr>,
-    /// What this node does: gateway (sockets and HTTP), router [default: all]
+    /// What this node does: gateway (sockets and HTTP), outgoing, incoming, auto-reply, router [default: all]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     stages: Option<Vec<String>>,
     /// Threads that serve sockets [default: one for each processor]
