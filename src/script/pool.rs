@@ -62,8 +62,8 @@ impl Lane {
     fn niceness(self) -> i32 {
         match self {
             Self::Shared => 0,
-            Self::Trial => 3,
-            Self::Alone => 6,
+            Self::Trial => 2,
+            Self::Alone => 4,
         }
     }
 

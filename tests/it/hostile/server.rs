@@ -72,7 +72,6 @@ async fn logged(app: &TestApp, owner: &Account, case: &Case, uid: &str) -> Value
 #[tokio::test]
 async fn each_of_them_costs_its_message_nothing_and_its_owner_reads_why() {
     let app = TestApp::with(&[
-        ("scripts.wall_ms", "400"),
         ("scripts.requests_per_minute", "10000"),
         ("scripts.max_failures", "10000"),
         ("scripts.budget_cpu_ms", "3600000"),
