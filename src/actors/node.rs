@@ -262,7 +262,6 @@ impl Node {
         let closing = Arc::new(AtomicBool::new(false));
         let runs = Arc::new(ByRunners(
             Runners::new(Arc::new(RunnerDeps {
-                limits: scripts.effect_limits,
                 sources: runner::memory(),
                 proven: runner::proven(),
                 unreadable: runner::unreadable(),

@@ -22,7 +22,7 @@ use crate::pipeline::scripted::Wish;
 use crate::protocol::frames::ServerFrame;
 use crate::script::Scripts;
 use crate::script::call::{Direction, Failure, FailureKind, Ran, SourceHash};
-use crate::script::effects::{EffectLimits, Effects, Verdict};
+use crate::script::effects::{Effects, Verdict};
 use crate::script::pool::Job;
 use crate::script::standing::{ReplyRate, Sent, Standing, SwitchOff};
 use crate::store::Store;
@@ -105,8 +105,6 @@ pub struct RunnerDeps {
     pub proven: Cache<(UserId, Direction), u32>,
     /// Sources that could not be read, and when.
     pub unreadable: Cache<SourceHash, Instant>,
-    /// What comes of a run at most.
-    pub limits: EffectLimits,
     /// How much an owner's scripts may send.
     pub replies: ReplyRate,
     /// The workers are about to end: what they do not run is done again after a restart.
@@ -247,7 +245,7 @@ impl Runner {
         }
         let prints = std::mem::take(&mut ran.prints);
         let mut effects = match std::mem::replace(&mut ran.outcome, Err(Failure::new(FailureKind::Error, "taken"))) {
-            Ok(wanted) => Effects::of(&wish.input, wanted, &self.deps.limits),
+            Ok(wanted) => Effects::of(&wish.input, wanted, &self.deps.scripts.effect_limits),
             Err(failure) => Effects::failed(failure),
         };
         if answer.is_none() {

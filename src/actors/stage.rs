@@ -40,7 +40,6 @@ impl Hops {
     pub async fn pass(&self, mut job: Job) -> Result<(), bus::Error> {
         let next = job.envelope.advance().cloned();
         if let Some(stage) = next.as_ref().and_then(|next| self.here.get(next)) {
-            job.ticket.end_work();
             return stage.send(job).await.map_err(|_| bus::Error::Closed("the stage is gone".into()));
         }
         let Some(next) = next.filter(|next| self.elsewhere.contains(next)) else {

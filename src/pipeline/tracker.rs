@@ -167,11 +167,6 @@ impl Ticket {
         self.at_work = true;
     }
 
-    /// The stage is done with it; from here on it waits for the next one.
-    pub fn end_work(&mut self) {
-        self.at_work = false;
-    }
-
     /// All that the record led to is safe.
     pub fn finish(mut self) {
         self.finished = true;
@@ -269,8 +264,6 @@ mod tests {
             assert!(tickets.iter().all(|ticket| ticket.round() > last_round));
             last_round = tickets[0].round();
             tickets[0].begin_work();
-            tickets[1].begin_work();
-            tickets[1].end_work();
         }
     }
 
