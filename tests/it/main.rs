@@ -12,6 +12,7 @@ mod asyncapi;
 mod auto_reply;
 mod bus_contract;
 mod bus_embedded;
+mod cluster;
 mod control;
 mod crash;
 mod docs;
