@@ -71,7 +71,11 @@ impl Accounts {
     /// Registers `count` new users under names that no other run has.
     pub(crate) async fn register(urls: &[String], count: usize) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder().no_proxy().timeout(HTTP_TIMEOUT).build().context("an HTTP client")?;
-        let this = Self { http, urls: urls.iter().map(|url| url.trim_end_matches('/').into()).collect(), accounts: RefCell::default() };
+        let this = Self {
+            http,
+            urls: urls.iter().map(|url| url.trim_end_matches('/').into()).collect(),
+            accounts: RefCell::default(),
+        };
         let run = random_word() >> 32;
         let mut progress = Progress::new();
         let register = |index: usize| {

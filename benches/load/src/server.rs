@@ -95,7 +95,12 @@ impl Server {
             Ok(Ok(url)) => {
                 let startup = start.elapsed();
                 say(&format!("the server is ready at {url} after {} ms", startup.as_millis()));
-                Ok(Self { urls: vec![url], pids: pid.into_iter().collect(), startup: Some(startup), spawned: Some(spawned) })
+                Ok(Self {
+                    urls: vec![url],
+                    pids: pid.into_iter().collect(),
+                    startup: Some(startup),
+                    spawned: Some(spawned),
+                })
             }
             Ok(Err(error)) => Err(error.context(spawned.log_tail())),
             Err(_elapsed) => bail!("no ready line within {} s\n{}", START_LIMIT.as_secs(), spawned.log_tail()),

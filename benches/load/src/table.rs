@@ -2,7 +2,9 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::report::{CheckFigures, HandoverFigures, IdleFigures, Quantiles, Report, ServerFigures, SoakFigures, StormFigures, Traffic};
+use crate::report::{
+    CheckFigures, HandoverFigures, IdleFigures, Quantiles, Report, ServerFigures, SoakFigures, StormFigures, Traffic,
+};
 
 /// An optional figure with so many decimals; `-` where it is not known.
 struct Figure(Option<f64>, usize);

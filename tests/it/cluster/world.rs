@@ -285,7 +285,8 @@ fn settable_clock(
     folder: &std::path::Path,
     number: usize,
 ) -> Option<std::path::PathBuf> {
-    let libraries = ["x86_64-linux-gnu", "aarch64-linux-gnu"].map(|arch| format!("/usr/lib/{arch}/faketime/libfaketimeMT.so.1"));
+    let libraries =
+        ["x86_64-linux-gnu", "aarch64-linux-gnu"].map(|arch| format!("/usr/lib/{arch}/faketime/libfaketimeMT.so.1"));
     let library = libraries.into_iter().find(|path| std::path::Path::new(path).exists())?;
     let clock = folder.join(format!("clock-{number}"));
     std::fs::write(&clock, "+0\n").unwrap();

@@ -38,7 +38,8 @@ pub(crate) async fn run(plan: cli::Handover, end: End, stage: &Stage<'_>) -> any
     if stage.server.urls.len() < 2 {
         bail!("the listeners need somewhere to go: give two addresses or more, as in --url A,B");
     }
-    let victim = stage.server.pids.first().copied().context("which process? Give that of the first node: --server-pid")?;
+    let victim =
+        stage.server.pids.first().copied().context("which process? Give that of the first node: --server-pid")?;
     let listeners = Listeners {
         senders: plan.senders,
         accounts: plan.accounts.min(plan.connections),
