@@ -351,7 +351,8 @@ mod tests {
     #[tokio::test]
     async fn only_the_record_that_was_worked_on_is_to_blame() {
         let (tracker, _) = tracker(10);
-        let (mut first, second) = (tracker.begin(record(0, 0)).await.unwrap(), tracker.begin(record(0, 1)).await.unwrap());
+        let (mut first, second) =
+            (tracker.begin(record(0, 0)).await.unwrap(), tracker.begin(record(0, 1)).await.unwrap());
         let mut last_round = first.round();
         first.begin_work();
         drop((second, first));
