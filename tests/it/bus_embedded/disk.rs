@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parlor::config::bus::BusOptions;
-use parlor::pipeline::bus::{Bus, Error, Offset, Partition, Place, Record};
+use parlor::pipeline::bus::{Bus, Error, Offset, Partition, Place, Record, Term};
 use tempfile::TempDir;
 
 use super::{all, copy, finish, open, put, small, texts, topic, until};
