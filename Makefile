@@ -9,7 +9,7 @@ SHELL := bash
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Further arguments for `make run`, as in: make run ARGS="--listen 0.0.0.0:8080"
 ARGS ?=
-# How long `make soak` takes, twice: once for the tests, once for the load.
+# How long each of the three parts of `make soak` takes: two of tests, one of load.
 SOAK_SECONDS ?= 600
 # How many cases each property test draws in `make fuzz`.
 CASES ?= 20000
@@ -53,9 +53,11 @@ bench: ## Measure: the bus alone, then each load scenario against a server of it
 	cargo bench --bench bus
 	SERVER_CPUS=$(SERVER_CPUS) TARGET=$(TARGET) scripts/bench.sh
 
-soak: ## Kill and load for long: crash tests and a steady load of SOAK_SECONDS each
+soak: ## Kill and load for long: crash tests, faults in a cluster, a steady load, SOAK_SECONDS each
 	@scripts/check-tools.sh
+	@bash tests/setup.sh
 	PARLOR_SOAK_SECONDS=$(SOAK_SECONDS) cargo test --test it crash::kills::accepted -- --nocapture
+	PARLOR_SOAK_SECONDS=$(SOAK_SECONDS) cargo test --test it cluster::faults:: -- --nocapture
 	cargo build --release -p parlor -p parlor-bench
 	$(TARGET)/release/parlor-bench --spawn $(TARGET)/release/parlor soak --seconds $(SOAK_SECONDS)
 

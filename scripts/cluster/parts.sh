@@ -115,6 +115,8 @@ transaction.state.log.replication.factor=$((BROKERS < 3 ? BROKERS : 3))
 transaction.state.log.min.isr=$safe
 group.initial.rebalance.delay.ms=0
 broker.session.timeout.ms=6000
+# A node that died is given up after kafka.session_timeout_millis; brokers allow no less than 6 s unless told.
+group.min.session.timeout.ms=1000
 log.cleaner.dedupe.buffer.size=16777216
 background.threads=2
 CONFIG
@@ -143,6 +145,8 @@ start_node() {
   {
     echo "# Written by scripts/cluster.sh at each start of this node."
     echo 'trusted_proxies = ["127.0.0.1/32"]'
+    # Fewer brokers than the three that are expected.
+    if [ "$BROKERS" -lt 3 ]; then printf '[kafka]\nreplication = %s\nmin_in_sync = %s\n' "$BROKERS" "$BROKERS"; fi
     if [ -n "${CLUSTER_SETTINGS:-}" ]; then cat "$CLUSTER_SETTINGS"; fi
   } >"$folder/parlor.toml"
   # The open files that the machine allows: each socket is one.

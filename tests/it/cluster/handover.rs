@@ -1,6 +1,5 @@
 //! Nodes that go and nodes that come, on purpose: clients are handed over, and neither lose nor repeat anything (G8).
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -62,23 +61,11 @@ async fn a_rolling_restart_under_load_loses_and_repeats_nothing() {
 #[ignore = "until nodes start as a cluster"]
 async fn a_node_that_an_administrator_drains_by_another_hands_over_its_clients_and_ends() {
     let seed = seed("drain");
-    let mut world = World::shared(2, &[]).await;
+    let mut world = World::shared(3, &[]).await;
     let root = world.admin(0).await;
-    let ids = async |world: &World| -> BTreeSet<i64> {
-        world.listed(0, &root).await.iter().map(|node| node["id"].as_i64().unwrap()).collect()
-    };
-    let before = ids(&world).await;
-    let third = world.add().await;
-    world.start_all().await;
-    let deadline = Instant::now() + Duration::from_secs(15);
-    let id = loop {
-        if let Some(id) = ids(&world).await.difference(&before).next() {
-            break *id;
-        }
-        assert!(Instant::now() < deadline, "the third node is not listed: {before:?}");
-        tokio::time::sleep(LOOK).await;
-    };
-    assert_eq!(before.len(), 2);
+    let third = 2;
+    let id = world.id_of(third, &root).await;
+    world.until_listed(0, &root, &id, true).await;
     let mut load = Load::start(world.server(third), 5, habits(), seed).await;
     load.until_accepted(60).await;
     load.servers_are([world.server(0), world.server(1)]);
@@ -88,11 +75,7 @@ async fn a_node_that_an_administrator_drains_by_another_hands_over_its_clients_a
     load.until_accepted(60).await;
     let violations = load.settle(world.server(1)).await;
     assert_eq!(violations, []);
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while ids(&world).await.contains(&id) {
-        assert!(Instant::now() < deadline, "it gave its slot back");
-        tokio::time::sleep(LOOK).await;
-    }
+    world.until_listed(1, &root, &id, false).await;
     world.stop().await;
 }
 

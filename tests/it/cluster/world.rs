@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -161,6 +161,10 @@ impl World {
             ("PARLOR_REDIS_URL".to_owned(), redis),
             ("PARLOR_KAFKA_BROKERS".to_owned(), brokers),
         ]);
+        if self.backing.as_ref().is_none_or(|backing| backing.brokers.len() < 3) {
+            let one = |name: &str| (format!("PARLOR_KAFKA__{name}"), "1".to_owned());
+            environment.extend(["REPLICATION", "MIN_IN_SYNC"].map(one));
+        }
         environment.extend(self.settings.iter().cloned());
         let all = format!("topic_prefix = \"{}\"\n{SETTINGS}\n{SMALL}", self.prefix);
         node.home = Home::in_environment(&all, environment);
@@ -216,6 +220,26 @@ impl World {
     /// What `GET /admin/nodes` lists, as one node has it.
     pub(crate) async fn listed(&self, by: usize, admin: &crate::app::Account) -> Vec<Value> {
         self.app(by).get("admin/nodes", admin).await.assert(200).items()
+    }
+
+    /// The id of a node: its slot's number.
+    pub(crate) async fn id_of(&self, node: usize, admin: &crate::app::Account) -> String {
+        let listed = self.listed(node, admin).await;
+        let own = listed.iter().find(|item| item["answers"] == true).expect("a node lists itself");
+        own["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until a node lists another, or does not.
+    pub(crate) async fn until_listed(&self, by: usize, admin: &crate::app::Account, id: &str, wanted: bool) {
+        let deadline = Instant::now() + RECOVERY;
+        loop {
+            let listed = self.listed(by, admin).await;
+            if listed.iter().any(|item| item["id"] == id) == wanted {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{id} listed is not {wanted}: {listed:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     pub(crate) fn kill(&mut self, node: usize) {
