@@ -11,10 +11,11 @@ use actix::prelude::*;
 use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, Semaphore, mpsc};
 
+use super::bridge::Bridge;
 use super::busy::BusyCount;
 use super::control::Listener;
 use super::feeder::{self, Job};
-use super::presence::{Presence, Registered};
+use super::presence::{Bridged, Presence};
 use super::prune::prune;
 use super::registry::{Count, End, Registry, SpreadReconnect};
 use super::router::Router;
@@ -26,6 +27,7 @@ use crate::accounts::{Accounts, Keys};
 use crate::automation::Automation;
 use crate::automation::log::AutomationLog;
 use crate::clock::Clock;
+use crate::cluster::here::Here;
 use crate::config::{Config, GATEWAY};
 use crate::http::{ScriptRequests, State, TrustedProxies};
 use crate::intake::Intake;
@@ -240,15 +242,17 @@ impl Node {
 
         let draining = Arc::new(AtomicBool::new(false));
         let presence = Presence::new(store.clone()).start();
-        let registry = Registry::new(presence.clone(), draining.clone()).start();
-        // The registry's address exists before the first session does.
-        let _ = presence.send(Registered(registry.clone())).await;
+        let registry = Registry::new(presence.clone(), Here::default(), draining.clone()).start();
+        let bridge = Bridge::alone(registry.clone());
+        // The way to others is known before the first session is.
+        let _ = presence.send(Bridged(bridge.clone())).await;
 
         let topic = |name: &String| Topic::from(format!("{}.{name}", config.topic_prefix).as_str());
         let pipeline: Vec<Topic> = config.pipeline.iter().map(topic).collect();
         let intake = Intake::new(bus.clone(), store.clone(), clock.clone(), config.session.clone(), pipeline);
         let deps = Arc::new(SessionDeps {
             registry: registry.clone(),
+            bridge: bridge.clone(),
             intake,
             store: store.clone(),
             accounts: accounts.clone(),
@@ -270,7 +274,7 @@ impl Node {
                 scripts: scripts.clone(),
                 log: log.clone(),
                 store: store.clone(),
-                registry: registry.clone(),
+                bridge,
                 clock: clock.clone(),
             }))
             .start(),
@@ -325,8 +329,8 @@ impl Node {
         for (topic, kind, jobs) in ends {
             match kind {
                 Kind::Router => {
-                    let (store, registry) = (self.store.clone(), self.handle.0.registry.clone());
-                    Router::new(store, registry, clock.clone(), hops.clone(), jobs).start();
+                    let (store, bridge) = (self.store.clone(), self.deps.bridge.clone());
+                    Router::new(store, bridge, clock.clone(), hops.clone(), jobs).start();
                 }
                 Kind::Each(stage) => {
                     StageActor::new(stage, hops.clone(), jobs).start();

@@ -1,5 +1,7 @@
 //! Settings of a node among others: its slot, and how it hands clients over.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
 use super::Config;
@@ -13,11 +15,22 @@ const MOST_SLOTS: u32 = 1024;
 pub struct ClusterOptions {
     /// Slots, and so nodes, that there may be at most: 1 to 1024. Each is a partition of the bridge. The same on all nodes.
     pub slots: u32,
+    /// Milliseconds after which a node that Redis has not heard of has lost its slot: 1000 to 600000. It is heard of three
+    /// times in that time.
+    pub lease_ms: u64,
 }
 
 impl Default for ClusterOptions {
     fn default() -> Self {
-        Self { slots: 64 }
+        Self { slots: 64, lease_ms: 10_000 }
+    }
+}
+
+impl ClusterOptions {
+    /// How long a slot is held without a word.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        Duration::from_millis(self.lease_ms)
     }
 }
 
@@ -63,6 +76,10 @@ pub(super) fn check(config: &Config) -> Result<(), Error> {
     if !(1..=MOST_SLOTS).contains(&config.cluster.slots) {
         return Err(Error::Value { key: "cluster.slots", detail: format!("must be from 1 to {MOST_SLOTS}") });
     }
+    if !(1000..=600_000).contains(&config.cluster.lease_ms) {
+        return Err(Error::Value { key: "cluster.lease_ms", detail: "must be from 1000 to 600000".into() });
+    }
+    config.redis.check()?;
     match &config.slot {
         Some(SlotSetting::Number(n)) if *n >= config.cluster.slots => {
             let detail = format!("must be below cluster.slots, which is {}", config.cluster.slots);
