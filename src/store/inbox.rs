@@ -176,6 +176,25 @@ impl Store {
         Ok(Seq(row.map_or(Ok(0), |row| row.try_get(0))?))
     }
 
+    /// The last places given in these users' inboxes; those whose inbox is empty are left out. The caller bounds `users`.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn heads(&self, users: &[UserId]) -> Result<Vec<(UserId, Seq)>, Error> {
+        if users.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut query =
+            sqlx::QueryBuilder::<sqlx::Sqlite>::new("SELECT user_id, head_seq FROM inbox_heads WHERE user_id IN (");
+        let mut list = query.separated(", ");
+        for user in users {
+            list.push_bind(user.0);
+        }
+        list.push_unseparated(")");
+        let rows: Vec<(i64, i64)> = query.build_query_as().fetch_all(&self.reader).await?;
+        Ok(rows.into_iter().map(|(user, head)| (UserId(user), Seq(head))).collect())
+    }
+
     /// Up to `limit` messages behind `after`, in order and without a gap; the last is the one with which their bodies
     /// reach `bytes`.
     ///

@@ -11,6 +11,7 @@ mod http;
 pub(crate) mod postgres;
 mod process;
 mod raw;
+pub(crate) mod redis;
 mod socket;
 
 pub(crate) use http::{Reply, reply};

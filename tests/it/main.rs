@@ -24,6 +24,7 @@ mod migrations;
 mod naughty;
 mod object_store;
 mod pool;
+mod redis;
 mod scripts;
 mod socket;
 mod stages;
