@@ -100,7 +100,7 @@ pub enum Error {
 pub struct Node {
     handle: NodeHandle,
     store: Store,
-    bus: Arc<EmbeddedBus>,
+    bus: Arc<dyn Bus>,
     deps: Arc<SessionDeps>,
     state: State,
     log: AutomationLog,
@@ -120,7 +120,7 @@ struct Shared {
     stages: Vec<String>,
     registry: Addr<Registry>,
     store: Store,
-    bus: Arc<EmbeddedBus>,
+    bus: Arc<dyn Bus>,
     draining: Arc<AtomicBool>,
     stop: Notify,
     failed: Notify,
@@ -181,21 +181,14 @@ impl NodeHandle {
         let store = self.0.store.ping().await.map_err(|error| error.to_string());
         let store = store.and_then(|()| self.0.store.refusal().map_or(Ok(()), Err));
         checks.insert("store", store.map_or_else(|error| error, |()| "ok".to_owned()));
-        let full = self.0.bus.stats().refusing;
-        checks.insert("bus", said(!full, "the disk is full or does not take writes: nothing is accepted"));
+        checks.insert("bus", self.0.bus.health().map_or_else(|why| why.to_string(), |()| "ok".to_owned()));
         checks.insert("draining", said(!self.draining(), "this node is about to stop"));
         checks
     }
 
     /// Brings the gauges up to date.
     pub fn measure(&self) {
-        let stats = self.0.bus.stats();
-        crate::metrics::bus_unfinished_bytes(stats.unfinished_bytes as f64);
-        crate::metrics::bus_unfinished_records(stats.unfinished_records as f64);
-        crate::metrics::bus_segments(stats.segments as f64);
-        crate::metrics::bus_records(stats.records);
-        crate::metrics::bus_batches(stats.batches);
-        crate::metrics::bus_write_errors(stats.write_errors);
+        self.0.bus.measure();
     }
 }
 
@@ -236,7 +229,7 @@ impl Node {
             path: folder.display().to_string(),
             source: std::io::Error::other(error),
         })??;
-        let bus = Arc::new(bus);
+        let bus: Arc<dyn Bus> = Arc::new(bus);
 
         let draining = Arc::new(AtomicBool::new(false));
         let presence = Presence::new(store.clone()).start();
@@ -387,8 +380,8 @@ impl Node {
         let told = registry.send(SpreadReconnect(self.config.reconnect_spread())).await.unwrap_or_default();
         tracing::info!(sessions = told, "stopping: clients are told to come back");
         let deadline = tokio::time::Instant::now() + self.config.drain_limit();
-        while self.bus.stats().unfinished_records > 0 && tokio::time::Instant::now() < deadline {
-            tokio::time::sleep(STEP).await;
+        if tokio::time::timeout_at(deadline, self.bus.drain()).await.is_err() {
+            tracing::warn!("the time is up; what is unfinished is taken up at the next start, or by other nodes");
         }
         let _ = registry.send(End::All(Close::Drained)).await;
         while self.handle.sessions().await > 0 && tokio::time::Instant::now() < deadline {
@@ -399,10 +392,6 @@ impl Node {
         let deadline = deadline.min(tokio::time::Instant::now() + FAREWELL);
         while self.deps.busy.count() > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(STEP).await;
-        }
-        let unfinished = self.bus.stats().unfinished_records;
-        if unfinished > 0 {
-            tracing::warn!(unfinished, "the time is up; what is unfinished is taken up at the next start");
         }
     }
 
