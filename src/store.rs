@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use quick_cache::sync::Cache;
+use tokio::sync::Notify;
 
 use self::connection::{Dialect, On, Pool, Tx};
 use self::sql::query;
@@ -77,6 +78,8 @@ pub struct Store {
     /// Conversations that are in the tables for sure, so that a delivery need not insert them again.
     known_conversations: Arc<Cache<ConversationId, ()>>,
     refusal: Arc<Mutex<Option<String>>>,
+    /// Events about accounts may have been written.
+    told: Arc<Notify>,
 }
 
 impl Store {
@@ -100,7 +103,8 @@ impl Store {
     }
 
     fn over(pool: Pool) -> Self {
-        Self { pool, known_conversations: Arc::new(Cache::new(KNOWN_CONVERSATIONS)), refusal: Arc::default() }
+        let known_conversations = Arc::new(Cache::new(KNOWN_CONVERSATIONS));
+        Self { pool, known_conversations, refusal: Arc::default(), told: Arc::default() }
     }
 
     fn dialect(&self) -> Dialect {

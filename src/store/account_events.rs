@@ -1,6 +1,9 @@
 //! What changed about accounts, in order, so that a running node hears of what another process did.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
+use tokio::sync::Notify;
 
 use super::connection::{Dialect, Tx};
 use super::sql::query;
@@ -90,6 +93,19 @@ impl Store {
             query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).run(&mut tx).await?;
         }
         Ok(tx)
+    }
+
+    /// Makes so what a transaction of [`Store::begin_telling`] changed, and says that there may be something to hear.
+    pub(super) async fn commit_telling(&self, tx: Tx) -> Result<(), Error> {
+        tx.commit().await?;
+        self.told.notify_one();
+        Ok(())
+    }
+
+    /// Told whenever this process may have written an event; for one listener.
+    #[must_use]
+    pub fn events_written(&self) -> Arc<Notify> {
+        self.told.clone()
     }
 
     /// Up to `limit` events after `id`, oldest first. Ask again from the last one's id until none come.

@@ -82,7 +82,7 @@ impl Store {
         .run(&mut tx)
         .await?;
         account_events::append(&mut tx, user, Kind::Automation, None, now).await?;
-        tx.commit().await
+        self.commit_telling(tx).await
     }
 
     /// The last answers of these users to `to`, by text; those who never answered are left out.

@@ -75,7 +75,7 @@ impl Store {
             return Ok(false);
         }
         account_events::append(&mut tx, user, Kind::Automation, None, now).await?;
-        tx.commit().await?;
+        self.commit_telling(tx).await?;
         Ok(true)
     }
 }

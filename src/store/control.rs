@@ -50,7 +50,7 @@ impl Store {
         if changed == Changed::Done {
             account_events::append(&mut tx, user, Kind::Automation, None, now).await?;
         }
-        tx.commit().await?;
+        self.commit_telling(tx).await?;
         Ok(changed)
     }
 }

@@ -209,7 +209,7 @@ impl Store {
                    WHERE user_id = $1 AND direction = $2";
         query(sql).bind(user).bind(direction.name()).bind(version).bind(now).run(&mut tx).await?;
         account_events::append(&mut tx, user, Kind::Automation, None, now).await?;
-        tx.commit().await?;
+        self.commit_telling(tx).await?;
         let (chosen_version, changed_at) = (Some(version), time(now.timestamp_millis()));
         Ok(Activated::Done(ScriptState { chosen_version, active: true, switched_off: None, changed_at, ..before }))
     }
@@ -233,7 +233,7 @@ impl Store {
         let off = off.bind(user).bind(direction.name()).bind(now).first(&mut tx).await?;
         let Some(off) = off else { return Ok(None) };
         account_events::append(&mut tx, user, Kind::Automation, None, now).await?;
-        tx.commit().await?;
+        self.commit_telling(tx).await?;
         state(&off).map(Some)
     }
 

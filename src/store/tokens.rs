@@ -154,7 +154,7 @@ impl Store {
     pub async fn end_family(&self, family: FamilyId, now: DateTime<Utc>) -> Result<bool, Error> {
         let mut tx = self.begin_telling().await?;
         let ended = end(&mut tx, family, now).await?;
-        tx.commit().await?;
+        self.commit_telling(tx).await?;
         Ok(ended)
     }
 
@@ -176,7 +176,7 @@ impl Store {
     pub async fn end_families_of_user(&self, user: UserId, now: DateTime<Utc>) -> Result<u64, Error> {
         let mut tx = self.begin_telling().await?;
         let ended = end_all(&mut tx, user, now, Some(Kind::Logout)).await?;
-        tx.commit().await?;
+        self.commit_telling(tx).await?;
         Ok(ended)
     }
 

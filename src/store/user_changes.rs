@@ -32,7 +32,7 @@ impl Store {
         let sql = "UPDATE users SET password_hash = $2 WHERE id = $1";
         let found = query(sql).bind(id).bind(hash).run(&mut tx).await? == 1;
         tokens::end_all(&mut tx, id, now, Some(Kind::Logout)).await?;
-        tx.commit().await?;
+        self.commit_telling(tx).await?;
         Ok(found)
     }
 
@@ -56,7 +56,7 @@ impl Store {
             tokens::end_all(&mut tx, id, now, None).await?;
             account_events::append(&mut tx, id, Kind::Disabled, None, now).await?;
         }
-        tx.commit().await?;
+        self.commit_telling(tx).await?;
         Ok(Change::Done)
     }
 
@@ -75,7 +75,7 @@ impl Store {
         }
         query("UPDATE users SET role = $2 WHERE id = $1").bind(id).bind(role.name()).run(&mut tx).await?;
         account_events::append(&mut tx, id, Kind::Role, None, now).await?;
-        tx.commit().await?;
+        self.commit_telling(tx).await?;
         Ok(Change::Done)
     }
 }

@@ -156,7 +156,7 @@ pub(super) async fn cluster(config: &Config, startup: &Startup, clock: &Clock) -
 
 /// What this node says about itself to the others, and which slot it wants.
 fn setup(config: &Config, clock: &Clock) -> Result<Setup, Error> {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
     let fixed = |slot: u32, ours| Wish::This { slot: Slot(u16::try_from(slot).unwrap_or(u16::MAX)), ours };
     let wish = match &config.slot {
         None => Wish::Any,
