@@ -131,22 +131,37 @@ declare! {
         /// Ephemeral frames (typing, presence, read) that were not sent because a client reads slowly.
         ;
     gauge bus_unfinished_bytes() "parlor_bus_unfinished_bytes"
-        /// Bytes on the embedded bus that no stage has finished yet.
+        /// Bytes on the bus that no stage has finished yet; with Kafka, that the brokers have yet to acknowledge.
         ;
     gauge bus_unfinished_records() "parlor_bus_unfinished_records"
-        /// Records on the embedded bus that no stage has finished yet.
+        /// Records on the bus that no stage has finished yet; with Kafka, to be acknowledged or in work on this node.
         ;
     gauge bus_segments() "parlor_bus_segments"
         /// Files of the embedded bus.
         ;
     total bus_records() "parlor_bus_records_total"
-        /// Records written by the embedded bus.
+        /// Records that were made durable.
         ;
     total bus_batches() "parlor_bus_batches_total"
         /// Group commits of the embedded bus.
         ;
     total bus_write_errors() "parlor_bus_write_errors_total"
-        /// Group commits of the embedded bus that failed.
+        /// Group commits of the embedded bus that failed; with Kafka, records that the brokers did not take.
+        ;
+    gauge bus_up() "parlor_bus_up"
+        /// 1 while the Kafka brokers answer and take records, else 0.
+        ;
+    gauge bus_partitions() "parlor_bus_partitions"
+        /// Partitions that this node consumes, of all topics.
+        ;
+    gauge bus_lag_records() "parlor_bus_lag_records"
+        /// Records in those partitions that are not finished, as of some seconds ago.
+        ;
+    counter bus_rebalance(kind) "parlor_bus_rebalances_total"
+        /// Changes of this node's partitions: assigned, handed_over, handed_over_unfinished (some is done again elsewhere), lost.
+        ;
+    total bus_producers_renewed() "parlor_bus_producers_renewed_total"
+        /// Times that the Kafka producer came to an end and a new one took its place.
         ;
     counter auth_failed(code) "parlor_auth_failed_total"
         /// Tokens refused, by code.
@@ -171,6 +186,45 @@ declare! {
         ;
     seconds script_cpu(direction) "parlor_script_cpu_seconds"
         /// Processor time of runs, in seconds.
+        ;
+    gauge redis_up() "parlor_redis_up"
+        /// 1 while Redis answers this node, 0 while it does not.
+        ;
+    gauge slots_live() "parlor_slots_live"
+        /// Nodes that hold a slot, as this node read it last.
+        ;
+    counter slot_lost(reason) "parlor_slots_lost_total"
+        /// Times that this node lost its slot: missing (Redis was emptied, or the lease ran out) or taken (by another node).
+        ;
+    counter presence_lookup(outcome) "parlor_presence_lookups_total"
+        /// Questions to Redis, where the readers of a batch of messages are: answered, or unanswered and every node told.
+        ;
+    counts presence_cleaned() "parlor_presence_cleaned_total"
+        /// Entries of nodes that are gone, taken out of Redis.
+        ;
+    counter presence_late() "parlor_presence_late_total"
+        /// Sessions that were opened before Redis knew of them.
+        ;
+    counts rate_unknown() "parlor_rates_unanswered_total"
+        /// Messages and attempts that only this node counted, because Redis did not answer.
+        ;
+    counter bridge_told(reason) "parlor_bridge_told_total"
+        /// Nodes told of something, by why: presence (Redis has a reader there) or everything (it is not known who is there).
+        ;
+    counts bridge_sent() "parlor_bridge_records_sent_total"
+        /// Records sent to other nodes.
+        ;
+    counts bridge_received() "parlor_bridge_records_received_total"
+        /// Records received from other nodes.
+        ;
+    counts bridge_astray() "parlor_bridge_astray_total"
+        /// Inboxes received for which nobody has a session here.
+        ;
+    counter bridge_failed(reason) "parlor_bridge_failed_total"
+        /// Failures of the bridge: send, receive, unreadable, too_large.
+        ;
+    counts catch_up_found() "parlor_catch_up_found_total"
+        /// Inboxes in which the store had messages that nobody had told this node of. Its sessions read them then.
         ;
 }
 

@@ -8,9 +8,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 mod http;
+pub(crate) mod kafka;
 pub(crate) mod postgres;
 mod process;
 mod raw;
+pub(crate) mod redis;
 mod socket;
 
 pub(crate) use http::{Reply, reply};
@@ -254,6 +256,16 @@ pub(crate) fn parlor() -> std::process::Command {
     command
 }
 
+/// A port for a server that has to find it again when it is started anew: below those that whoever connects is given.
+pub(crate) fn lasting_port() -> u16 {
+    loop {
+        let port = rand::Rng::random_range(&mut rand::rng(), 20_000..32_000);
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 /// The command that prepares what some tests need, for their failures.
 pub(crate) const SETUP: &str = "run tests/setup.sh once: it puts what this test needs under ~/.cache/parlor-tests";
 
@@ -262,7 +274,7 @@ pub(crate) fn cache() -> PathBuf {
     let home = std::env::var("XDG_CACHE_HOME").ok().filter(|path| !path.is_empty()).map(PathBuf::from);
     let home = home.unwrap_or_else(|| PathBuf::from(std::env::var("HOME").expect("HOME")).join(".cache"));
     let cache = home.join("parlor-tests");
-    assert!(cache.join("ready-2").exists(), "{SETUP}");
+    assert!(cache.join("ready-3").exists(), "{SETUP}");
     cache
 }
 

@@ -114,8 +114,8 @@ impl Fault {
             Self::KillNode(node) => world.kill(node),
             Self::FreezeNode(node) => world.server(node).freeze().await,
             Self::StopNode(node) => world.terminate(node, Duration::from_secs(40)).await,
-            Self::KillBroker(broker) => world.backing().brokers[broker].kill(),
-            Self::FreezeBroker(broker) => world.backing().brokers[broker].signal(Signal::STOP),
+            Self::KillBroker(broker) => world.backing().kafka.broker(broker).kill(),
+            Self::FreezeBroker(broker) => world.backing().kafka.broker(broker).pause(),
             Self::KillPostgres => {
                 let postgres = Arc::clone(&world.backing().postgres);
                 blocking(move || postgres.kill()).await;
@@ -124,9 +124,9 @@ impl Fault {
                 let postgres = Arc::clone(&world.backing().postgres);
                 blocking(move || postgres.stop()).await;
             }
-            Self::KillRedis => world.redis().kill(),
-            Self::FreezeRedis => world.redis().signal(Signal::STOP),
-            Self::FlushRedis => world.redis().flush(),
+            Self::KillRedis => world.redis().kill().await,
+            Self::FreezeRedis => world.redis().pause(),
+            Self::FlushRedis => world.redis().ask::<()>(&["FLUSHALL"]),
             Self::Cut(node, from) => world.wire(node, from, Wire::Cut),
             Self::Stall(node, from) => world.wire(node, from, Wire::Stalled),
             Self::JumpClock(node, seconds) => {
@@ -142,15 +142,15 @@ impl Fault {
             Self::KillNode(node) | Self::StopNode(node) => world.start(node).await,
             Self::FreezeNode(node) => world.server(node).signal(Signal::CONT),
             Self::KillBroker(broker) => {
-                world.start_broker(broker);
-                world.backing().brokers[broker].wait().await;
+                world.start_broker(broker).await;
+                world.backing().broker_listens(broker).await;
             }
-            Self::FreezeBroker(broker) => world.backing().brokers[broker].signal(Signal::CONT),
+            Self::FreezeBroker(broker) => world.backing().kafka.broker(broker).resume(),
             Self::KillPostgres | Self::StopPostgres => {
                 world.start_postgres().await;
             }
             Self::KillRedis => world.redis().start_again().await,
-            Self::FreezeRedis => world.redis().signal(Signal::CONT),
+            Self::FreezeRedis => world.redis().go_on(),
             Self::FlushRedis => {}
             Self::Cut(node, from) | Self::Stall(node, from) => world.wire(node, from, Wire::Whole),
             Self::JumpClock(node, _) => {

@@ -28,14 +28,14 @@ async fn with_redis_empty_stopped_or_gone_messages_still_find_their_people_and_i
     let (ada, bob) = (here.register("ada").await, there.register("bob").await);
     let (mut at_ada, mut at_bob) = (here.socket(&ada).await, there.socket(&bob).await);
     let mut took = vec![("whole", exchange(&mut at_ada, &mut at_bob, &bob, "whole").await)];
-    world.redis().flush();
+    world.redis().ask::<()>(&["FLUSHALL"]);
     took.push(("flushed", exchange(&mut at_ada, &mut at_bob, &bob, "flushed").await));
-    world.redis().signal(rustix::process::Signal::STOP);
+    world.redis().pause();
     for body in ["stopped 1", "stopped 2", "stopped 3"] {
         took.push((body, exchange(&mut at_ada, &mut at_bob, &bob, body).await));
     }
-    world.redis().signal(rustix::process::Signal::CONT);
-    world.redis().kill();
+    world.redis().go_on();
+    world.redis().kill().await;
     for body in ["gone 1", "gone 2", "gone 3"] {
         took.push((body, exchange(&mut at_ada, &mut at_bob, &bob, body).await));
     }
@@ -66,7 +66,7 @@ async fn nodes_that_are_started_before_what_they_depend_on_wait_for_it_in_any_or
     tokio::time::sleep(Duration::from_secs(1)).await;
     world.start_postgres().await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    world.start_broker(0);
+    world.start_broker(0).await;
     for (node, starting) in starting.into_iter().enumerate() {
         world.nodes[node].server = Some(starting.ready().await.expect("it waits, and does not end"));
     }

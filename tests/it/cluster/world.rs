@@ -9,10 +9,12 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::backing::{Backing, Broker, Redis, blocking, shared_broker};
+use super::backing::{Backing, blocking};
 use super::wire::{Forwarder, Wire};
-use crate::app::TestApp;
+use crate::app::kafka::{Door, Kafka};
 use crate::app::postgres::{Database, Postgres};
+use crate::app::redis::Redis;
+use crate::app::{TestApp, lasting_port};
 use crate::crash::server::{Home, SETTINGS, Server, Starting};
 
 /// Within this time a node must be ready after whatever was wrong is right again.
@@ -53,7 +55,7 @@ pub(crate) struct World {
     backing: Option<Backing>,
     redis: Option<Redis>,
     database: Option<Database>,
-    broker: Option<&'static Broker>,
+    broker: Option<u16>,
     objects: TempDir,
     settings: Vec<(String, String)>,
     prefix: String,
@@ -63,7 +65,7 @@ impl World {
     /// Nodes on the shared servers, with settings besides (`DRAIN_LIMIT_SECONDS`); all ready.
     pub(crate) async fn shared(nodes: usize, settings: &[(&str, &str)]) -> Self {
         let mut world = Self::new(settings);
-        world.broker = Some(shared_broker().await);
+        world.broker = Some(blocking(|| Kafka::shared().broker(0).port()).await);
         world.database = Some(blocking(|| Postgres::shared().database("template1")).await);
         world.redis = Some(Redis::start().await);
         for _ in 0..nodes {
@@ -78,18 +80,18 @@ impl World {
         let mut world = Self::apart(nodes, 3, settings).await;
         world.redis().start_again().await;
         for number in 0..3 {
-            world.start_broker(number);
+            world.start_broker(number).await;
         }
         world.start_postgres().await;
-        for broker in &world.backing().brokers {
-            broker.wait().await;
+        for number in 0..3 {
+            world.backing().broker_listens(number).await;
         }
         world.start_all().await;
         world
     }
 
     /// The same, with nothing started.
-    pub(crate) async fn apart(nodes: usize, brokers: usize, settings: &[(&str, &str)]) -> Self {
+    pub(crate) async fn apart(nodes: usize, brokers: u16, settings: &[(&str, &str)]) -> Self {
         let mut world = Self::new(settings);
         let postgres = blocking(|| {
             let postgres = Postgres::durable();
@@ -97,10 +99,24 @@ impl World {
             postgres.stop();
             Arc::new(postgres)
         });
-        world.backing =
-            Some(Backing { postgres: postgres.await, redis: Redis::new(), brokers: Broker::set(brokers, nodes) });
+        let (postgres, mut redis) = (postgres.await, Redis::start().await);
+        redis.kill().await;
+        // Each node has a wire to a door of its own at each broker.
+        let (mut wires, mut doors): (Vec<Vec<Forwarder>>, _) = (Vec::new(), vec![Vec::new(); usize::from(brokers)]);
         for _ in 0..nodes {
-            world.add().await;
+            let mut own = Vec::new();
+            for doors in &mut doors {
+                let port = lasting_port();
+                let wire = Forwarder::to(port).await;
+                doors.push(Door { port, told: wire.address.port() });
+                own.push(wire);
+            }
+            wires.push(own);
+        }
+        let kafka = blocking(move || Arc::new(Kafka::apart(brokers, &doors))).await;
+        world.backing = Some(Backing { postgres, redis, kafka });
+        for own in wires {
+            world.add_with(own).await;
         }
         world
     }
@@ -132,36 +148,37 @@ impl World {
 
     /// One node more, not started; its number.
     pub(crate) async fn add(&mut self) -> usize {
+        assert!(self.backing.is_none(), "wires to brokers are made with them");
+        self.add_with(Vec::new()).await
+    }
+
+    async fn add_with(&mut self, brokers: Vec<Forwarder>) -> usize {
         let number = self.nodes.len();
-        let mut node =
-            Node { home: Home::new(), server: None, postgres: None, redis: None, brokers: Vec::new(), clock: None };
+        let mut node = Node { home: Home::new(), server: None, postgres: None, redis: None, brokers, clock: None };
         let mut environment = vec![
             ("PARLOR_JWT_KEYS".to_owned(), KEYS.to_owned()),
             ("PARLOR_OBJECT_STORE_URL".to_owned(), format!("file://{}", self.objects.path().display())),
         ];
-        let (database, brokers, redis);
+        let (database, kafka, redis);
         if let Some(backing) = &self.backing {
             let postgres = Forwarder::to(backing.postgres.port()).await;
-            let to_redis = Forwarder::to(backing.redis.port).await;
-            for broker in &backing.brokers {
-                node.brokers.push(Forwarder::to(broker.doors[number]).await);
-            }
+            let to_redis = Forwarder::to(backing.redis.port()).await;
             database = format!("postgres://postgres@{}/parlor", postgres.address);
             redis = format!("redis://{}/0", to_redis.address);
-            brokers = node.brokers.iter().map(|wire| wire.address.to_string()).collect::<Vec<_>>().join(",");
+            kafka = node.brokers.iter().map(|wire| wire.address.to_string()).collect::<Vec<_>>().join(",");
             (node.postgres, node.redis) = (Some(postgres), Some(to_redis));
             node.clock = settable_clock(&mut environment, self.objects.path(), number);
         } else {
             database = self.database.as_ref().expect("a database").url();
-            redis = format!("redis://127.0.0.1:{}/0", self.redis.as_ref().expect("a redis").port);
-            brokers = format!("127.0.0.1:{}", self.broker.expect("a broker").port);
+            redis = format!("redis://127.0.0.1:{}/0", self.redis.as_ref().expect("a redis").port());
+            kafka = format!("127.0.0.1:{}", self.broker.expect("a broker"));
         }
         environment.extend([
             ("PARLOR_DATABASE_URL".to_owned(), database),
             ("PARLOR_REDIS_URL".to_owned(), redis),
-            ("PARLOR_KAFKA_BROKERS".to_owned(), brokers),
+            ("PARLOR_KAFKA_BROKERS".to_owned(), kafka),
         ]);
-        if self.backing.as_ref().is_none_or(|backing| backing.brokers.len() < 3) {
+        if self.backing.as_ref().is_none_or(|backing| backing.kafka.brokers().len() < 3) {
             let one = |name: &str| (format!("PARLOR_KAFKA__{name}"), "1".to_owned());
             environment.extend(["REPLICATION", "MIN_IN_SYNC"].map(one));
         }
@@ -254,9 +271,9 @@ impl World {
         assert_eq!(status.code(), Some(0), "{}", self.nodes[node].home.log());
     }
 
-    pub(crate) fn start_broker(&mut self, number: usize) {
-        let wires: Vec<u16> = self.nodes.iter().map(|node| node.brokers[number].address.port()).collect();
-        self.backing().brokers[number].start(&wires);
+    pub(crate) async fn start_broker(&mut self, number: usize) {
+        let kafka = Arc::clone(&self.backing().kafka);
+        blocking(move || kafka.broker(number).start()).await;
     }
 
     /// What lies between a node and a dependency becomes so.
