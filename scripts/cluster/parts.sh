@@ -82,14 +82,13 @@ make_database() {
   [ -n "$(query "SELECT 1 FROM pg_database WHERE datname = 'parlor'")" ] || query 'CREATE DATABASE parlor'
 }
 
-redis_answers() {
-  local answer
-  exec 7<>"/dev/tcp/127.0.0.1/$PORT_REDIS" || return 1
+# In a shell of its own: one that cannot connect ends.
+redis_answers() (
+  exec 7<>"/dev/tcp/127.0.0.1/$PORT_REDIS"
   printf 'PING\r\n' >&7
   read -r -t 2 answer <&7
-  exec 7>&-
   [ "${answer%$'\r'}" = +PONG ]
-}
+)
 
 start_broker() {
   local n=$1 folder=$CLUSTER/broker-$1 voters=() other jars safe
@@ -164,14 +163,12 @@ in_cluster() {
 }
 
 # What a node's /readyz answers: the status.
-node_is_ready() {
-  local status
-  exec 7<>"/dev/tcp/127.0.0.1/$(port_of "INTERNAL_$1")" || return 1
+node_is_ready() (
+  exec 7<>"/dev/tcp/127.0.0.1/$(port_of "INTERNAL_$1")"
   printf 'GET /readyz HTTP/1.0\r\n\r\n' >&7
   read -r -t 5 _ status _ <&7
-  exec 7>&-
   [ "$status" = 200 ]
-}
+)
 
 make_admin() {
   if [ -e "$CLUSTER/admin-made" ] || [ "$NODES" -eq 0 ]; then return; fi
