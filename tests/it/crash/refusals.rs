@@ -197,3 +197,11 @@ async fn a_folder_whose_trouble_is_over_serves_as_before() {
     register(&server, "new").await;
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_variable_reaches_into_a_section_and_a_wrong_key_there_is_refused() {
+    let with = |name: &str, value: &str| Home::in_environment(SETTINGS, vec![(name.to_owned(), value.to_owned())]);
+    with("PARLOR_SESSION__MAX_BYTES", "1").refused(&[]).says(&["max_bytes"]);
+    with("PARLOR_SESSION__MAX_MESSAGE_BYTES", "0").refused(&[]).says(&["session.max_message_bytes"]);
+    with("PARLOR_SESSION__MAX_MESSAGE_BYTES", "1000").start().await.stop().await;
+}
