@@ -15,8 +15,8 @@ const ARRIVES: Duration = Duration::from_secs(8);
 async fn exchange(from: &mut Socket, to: &mut Socket, recipient: &crate::app::Account, body: &str) -> Duration {
     let begun = Instant::now();
     from.accepted(send_frame(&[recipient], body, body)).await;
-    let message = to.expect_within("message", ARRIVES).await;
-    assert_eq!(message["messageBody"], body);
+    // Copies of what one sent oneself come too.
+    while to.expect_within("message", ARRIVES).await["messageBody"] != body {}
     begun.elapsed()
 }
 
