@@ -133,9 +133,7 @@ impl Server {
                  at pg_hba.conf"
             ),
             // invalid_catalog_name
-            Some("3D000") => {
-                format!("{place} has no database {database:?}: make it (CREATE DATABASE …), or name another")
-            }
+            Some("3D000") => format!("{place} has no database {database:?}: make it (CREATE DATABASE …), or name another"),
             // insufficient_privilege
             Some("42501") => format!(
                 "{place} does not let the user {user:?} work in the database {database:?} ({said}): make the user its owner"
@@ -148,9 +146,7 @@ impl Server {
                         "{place} cannot be reached ({error}): is it running, and is the address in database_url right?"
                     ));
                 }
-                sqlx::Error::Tls(_) => {
-                    format!("{place}: no TLS could be agreed on ({error}): look at sslmode in database_url")
-                }
+                sqlx::Error::Tls(_) => format!("{place}: no TLS could be agreed on ({error}): look at sslmode in database_url"),
                 _ => return Error::Sql(error),
             },
         };
