@@ -98,7 +98,7 @@ impl Server {
             ("tcp_keepalives_idle", "10".to_owned()),
             ("tcp_keepalives_interval", "5".to_owned()),
             ("tcp_keepalives_count", "2".to_owned()),
-            ("default_transaction_isolation", "read committed".to_owned()),
+            ("default_transaction_isolation", "read\\ committed".to_owned()),
         ])
     }
 
