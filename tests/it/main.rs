@@ -23,6 +23,7 @@ mod http;
 mod inside;
 mod migrations;
 mod naughty;
+mod nodes;
 mod object_store;
 mod pool;
 mod redis;
