@@ -200,7 +200,10 @@ impl Node {
     pub async fn start(config: Config, catalogue: &Catalogue, clock: Clock) -> Result<Self, Error> {
         let folder = &config.data;
         let lock = lock(folder)?;
-        let store = Store::open(folder).await?;
+        let store = match &config.database_url {
+            Some(url) => Store::connect(url, &config.database).await?,
+            None => Store::open(folder).await?,
+        };
         let started = Self::start_with(store.clone(), lock, config, catalogue, clock).await;
         if started.is_err() {
             // Else its files would stay beside the database.
@@ -217,6 +220,8 @@ impl Node {
         clock: Clock,
     ) -> Result<Self, Error> {
         let folder = &config.data;
+        // Before anything is remembered of what an event may change.
+        let seen = store.last_account_event_id().await?;
         let keys = match &config.jwt_keys {
             Some(setting) => Keys::parse(setting)?,
             None => Keys::load_or_create(folder)?,
@@ -291,7 +296,7 @@ impl Node {
             max_message_bytes: node.config.session.max_message_bytes,
         };
         listener.start(&node.config.topic_prefix);
-        actix::spawn(watch_accounts(node.handle.clone(), node.store.last_account_event_id().await?));
+        actix::spawn(watch_accounts(node.handle.clone(), node.state.scripts.automation.clone(), seen));
         actix::spawn(prune(node.store.clone(), clock));
         Ok(node)
     }
@@ -477,8 +482,9 @@ async fn keep_feeding(
     }
 }
 
-/// Closes the sockets of users who were disabled and of logins that ended, whichever process did it.
-async fn watch_accounts(node: NodeHandle, mut seen: i64) {
+/// Closes the sockets of users who were disabled and of logins that ended, and forgets what is remembered of users whose
+/// automation is another, whichever process did it.
+async fn watch_accounts(node: NodeHandle, automation: Automation, mut seen: i64) {
     loop {
         tokio::time::sleep(POLL).await;
         if !node.0.registry.connected() {
@@ -499,7 +505,11 @@ async fn watch_accounts(node: NodeHandle, mut seen: i64) {
             let end = match event.change {
                 Change::Disabled => End::User(event.user_id, Close::Disabled),
                 Change::Logout(family) => End::Family(event.user_id, family, Close::Token),
-                Change::Role => continue,
+                Change::Automation => {
+                    automation.changed(event.user_id);
+                    continue;
+                }
+                Change::Role | Change::Unknown => continue,
             };
             let ended = node.0.registry.send(end).await.unwrap_or_default();
             if ended > 0 {

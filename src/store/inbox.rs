@@ -306,7 +306,10 @@ mod tests {
         let (_home, store) = store().await;
         let all: String = (0..=u32::from(char::MAX)).step_by(7).filter_map(char::from_u32).collect();
         let bodies = ["\0", "a\0b", "", "\\x00", "\u{feff}\u{ffff}", &all];
-        let of = |(n, body): (usize, &&str)| Placement { message_body: (*body).to_owned(), ..message(&n.to_string(), 1, &[2]) };
+        let of = |(n, body): (usize, &&str)| Placement {
+            message_body: (*body).to_owned(),
+            ..message(&n.to_string(), 1, &[2])
+        };
         store.deliver(&bodies.iter().enumerate().map(of).collect::<Vec<_>>()).await.unwrap();
         let inbox = store.inbox_after(UserId(2), Seq(0), 10, usize::MAX).await.unwrap();
         assert!(inbox.iter().map(|entry| entry.message_body.as_str()).eq(bodies));
