@@ -101,7 +101,8 @@ impl Node {
         let Opened { store, bus, others, keys, lock } = opened;
         let accounts = Accounts::new(store.clone(), clock.clone(), keys, &config.accounts)?;
         let trusted_proxies = TrustedProxies::parse(&config.trusted_proxies)?;
-        let (draining, stop, look) = (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (draining, stop, look) =
+            (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (registry, bridge) = introduce(&store, others, draining.clone(), stop.clone(), look.clone()).await;
 
         let topic = |name: &String| Topic::from(format!("{}.{name}", config.topic_prefix).as_str());

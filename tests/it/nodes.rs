@@ -98,8 +98,7 @@ async fn people_on_two_nodes_talk_as_if_it_were_one() {
 #[tokio::test]
 async fn limits_and_ends_of_logins_hold_on_both_nodes() {
     let ground = Ground::new().await;
-    let (first, second) =
-        ground.two(&[("session.messages_per_second", "1"), ("session.message_burst", "24")]).await;
+    let (first, second) = ground.two(&[("session.messages_per_second", "1"), ("session.message_burst", "24")]).await;
     let (ada, bob) = (first.register("ada").await, second.register("bob").await);
     let mut sockets = [first.socket(&ada).await, second.socket(&ada).await];
     let mut refused = 0;

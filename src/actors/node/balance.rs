@@ -28,7 +28,13 @@ pub(super) async fn keep_balance(node: NodeHandle, cluster: Cluster, options: Cl
         let order = HandOver { most, jitter: options.handover_jitter() };
         let gone = node.registry().send(order).await.unwrap_or_default();
         crate::metrics::handed_over(gone as u64, "shed");
-        tracing::info!(gone, here, everywhere = load.everywhere, nodes = load.nodes, "clients were sent to other nodes");
+        tracing::info!(
+            gone,
+            here,
+            everywhere = load.everywhere,
+            nodes = load.nodes,
+            "clients were sent to other nodes"
+        );
     }
 }
 
@@ -42,8 +48,7 @@ fn load(cluster: &Cluster, here: usize) -> Option<Load> {
     let takes = |stages: &[String]| stages.iter().any(|stage| stage == GATEWAY);
     nodes.get(own.slot).filter(|node| takes(&node.record.stages))?;
     let taking = nodes.live().iter().filter(|node| takes(&node.record.stages) && !node.record.draining);
-    let counts: Vec<usize> =
-        taking.map(|node| if node.seat == own { here } else { node.record.sessions }).collect();
+    let counts: Vec<usize> = taking.map(|node| if node.seat == own { here } else { node.record.sessions }).collect();
     let least = counts.iter().min().copied()?;
     Some(Load { here, everywhere: counts.iter().sum(), nodes: counts.len(), least })
 }
