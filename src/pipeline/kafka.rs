@@ -109,11 +109,12 @@ impl KafkaBus {
         Ok(Self(inner))
     }
 
-    /// Makes the topics that are missing, for the stages by name and a bridge with so many slots, and checks those that are
-    /// there. Waits for as long as the brokers do not answer.
+    /// Makes the topics that are missing, for these stages by name and a bridge with so many slots, and checks
+    /// those that are there. One try.
     ///
     /// # Errors
-    /// [`TopicsError`] names the topic, what it has, what is wanted, and what to do.
+    /// [`TopicsError`] names the topic, what it has, what is wanted, and what to do; [`TopicsError::passes`] says whether to
+    /// try again.
     pub async fn prepare(&self, stages: &[String], slots: u32) -> Result<(), TopicsError> {
         let inner = &self.0;
         let plans = topics::plans(&inner.prefix, stages, slots, &inner.options);
@@ -123,7 +124,7 @@ impl KafkaBus {
             max_message_bytes: publisher::largest_batch(inner.max_record_bytes),
         };
         let config = client::config(&inner.options, &inner.brokers, "parlor-admin");
-        topics::prepare(&config, &plans, wanted, || inner.ended.borrow().clone()).await?;
+        topics::prepare(&config, &inner.health, &plans, wanted).await?;
         inner.health.heard(Ok(()));
         Ok(())
     }

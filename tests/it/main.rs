@@ -27,6 +27,5 @@ mod object_store;
 mod pool;
 mod scripts;
 mod socket;
-mod spread;
 mod stages;
 mod templates;

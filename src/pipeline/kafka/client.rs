@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::config::kafka::KafkaOptions;
@@ -119,6 +121,21 @@ impl Health {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// What a client without calls of its own tells.
+pub(super) struct Heard(pub(super) Arc<Health>);
+
+impl ClientContext for Heard {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(facility, message);
+    }
+
+    fn error(&self, code: KafkaError, reason: &str) {
+        error(&self.0, &code, reason);
+    }
+}
+
+impl ConsumerContext for Heard {}
 
 /// Where the library's log lines go: they name single connections, and are for whoever looks closely.
 pub(super) fn log(facility: &str, message: &str) {
