@@ -62,6 +62,8 @@ pub(super) struct Health(Mutex<Known>);
 struct Known {
     /// Why the brokers cannot be reached.
     away: Option<Arc<str>>,
+    /// Why the topics are not ready.
+    preparing: Option<Arc<str>>,
     /// What was said about the last record that was refused.
     refused: Option<(Instant, Arc<str>)>,
 }
@@ -69,7 +71,7 @@ struct Known {
 impl Health {
     pub(super) fn new() -> Arc<Self> {
         let away = Some("the Kafka brokers have not answered yet".into());
-        Arc::new(Self(Mutex::new(Known { away, refused: None })))
+        Arc::new(Self(Mutex::new(Known { away, preparing: None, refused: None })))
     }
 
     /// The brokers answer, or why they do not. Logged when it changes.
@@ -89,6 +91,11 @@ impl Health {
         }
     }
 
+    /// What the topics wait for at the start.
+    pub(super) fn preparing(&self, reason: Option<String>) {
+        self.lock().preparing = reason.map(Into::into);
+    }
+
     /// A record was taken.
     pub(super) fn taken(&self) {
         self.lock().refused = None;
@@ -106,7 +113,7 @@ impl Health {
     /// `Ok`, or what is wrong.
     pub(super) fn word(&self, now: Instant) -> Result<(), Arc<str>> {
         let known = self.lock();
-        if let Some(why) = &known.away {
+        if let Some(why) = known.preparing.as_ref().or(known.away.as_ref()) {
             return Err(why.clone());
         }
         match &known.refused {

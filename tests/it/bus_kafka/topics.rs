@@ -46,7 +46,7 @@ async fn a_topic_that_does_not_fit_is_named_with_what_it_has_and_what_to_do() {
 #[tokio::test]
 async fn fewer_brokers_than_copies_are_said_and_may_still_come() {
     let bus = open(&Kafka::shared().bootstrap(), &prefix(), &KafkaOptions { replication: 3, ..quick() });
-    let error = bus.prepare(&STAGES.map(str::to_owned), 2).await.unwrap_err();
+    let error = bus.prepare_once(&STAGES.map(str::to_owned), 2).await.unwrap_err();
     assert!(error.passes() && error.to_string().contains("is to have 3 copies, and there are 1 brokers"), "{error}");
     bus.close().await;
 }
@@ -54,7 +54,7 @@ async fn fewer_brokers_than_copies_are_said_and_may_still_come() {
 #[tokio::test]
 async fn brokers_that_are_not_there_may_still_come() {
     let bus = open("127.0.0.1:1", &prefix(), &quick());
-    let error = bus.prepare(&STAGES.map(str::to_owned), 2).await.unwrap_err();
+    let error = bus.prepare_once(&STAGES.map(str::to_owned), 2).await.unwrap_err();
     assert!(error.passes() && error.to_string().contains("not ready"), "{error}");
     assert!(bus.health().is_err());
     bus.close().await;
