@@ -29,6 +29,5 @@ mod pool;
 mod redis;
 mod scripts;
 mod socket;
-mod spread;
 mod stages;
 mod templates;
