@@ -1,0 +1,1 @@
+export default function AdminScreen(_: Record<string, unknown>) { return null; }

@@ -1,0 +1,1 @@
+export default function FilteredScreen(_: Record<string, unknown>) { return null; }

@@ -1,0 +1,1 @@
+export default function WorkshopScreen(_: Record<string, unknown>) { return null; }
