@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench soak fuzz deny clean
+.PHONY: help run cluster cluster-down test lint bench soak fuzz deny clean
 
 # Where cargo builds, also when CARGO_TARGET_DIR says so.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -18,7 +18,7 @@ SERVER_CPUS ?= 0
 
 help: ## List the targets
 	@echo "Parlor: make TARGET"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Build for release, then serve on http://127.0.0.1:8080 with the data in ./parlor-data
 	@scripts/check-tools.sh
@@ -26,6 +26,15 @@ run: ## Build for release, then serve on http://127.0.0.1:8080 with the data in 
 	@cargo build --release --bin parlor
 	@echo "starting: data in ./parlor-data, stop with Ctrl-C"
 	@exec $(TARGET)/release/parlor serve --data parlor-data $(ARGS)
+
+cluster: ## Three nodes, three brokers, Postgres, Redis and an ingress on this machine; addresses in target/cluster/env
+	@scripts/check-tools.sh
+	@echo "building Parlor for release; the first time takes a while (minutes), later seconds …"
+	@cargo build --release --bin parlor
+	@scripts/cluster.sh up
+
+cluster-down: ## Stop what `make cluster` started; its data stays, unless WIPE=1
+	@scripts/cluster.sh down $(if $(WIPE),--wipe)
 
 test: ## Run every test, with what it needs installed first, and say at the end how many passed
 	@scripts/check-tools.sh

@@ -13,6 +13,10 @@ use serde::Deserialize;
 
 use self::accounts::AccountsOptions;
 use self::bus::BusOptions;
+use self::cluster::{ClusterOptions, SlotSetting};
+use self::database::DatabaseOptions;
+use self::kafka::KafkaOptions;
+use self::redis::RedisOptions;
 use self::scripts::ScriptsOptions;
 use self::secret::Secret;
 use self::session::SessionOptions;
@@ -20,6 +24,10 @@ use crate::pipeline::stages::{AUTO_REPLY, Catalogue, INCOMING, OUTGOING, ROUTER}
 
 pub mod accounts;
 pub mod bus;
+pub mod cluster;
+pub mod database;
+pub mod kafka;
+pub mod redis;
 pub mod scripts;
 pub mod secret;
 pub mod session;
@@ -29,7 +37,7 @@ pub const GATEWAY: &str = "gateway";
 /// `PARLOR_` variables that are no settings: of the terminal client, and the name of the settings file itself.
 const OTHER_VARIABLES: [&str; 4] = ["config", "password", "log", "url"];
 /// The keys at the top of the file, as the struct below has them; a test compares.
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 26] = [
     "data",
     "listen",
     "internal_listen",
@@ -48,6 +56,14 @@ const KEYS: [&str; 18] = [
     "bus",
     "scripts",
     "object_store_url",
+    "database_url",
+    "kafka_brokers",
+    "redis_url",
+    "slot",
+    "database",
+    "kafka",
+    "redis",
+    "cluster",
 ];
 const LARGEST_MESSAGE: usize = 10 * 1024 * 1024;
 
@@ -93,6 +109,24 @@ pub struct Config {
     /// Where the sources of scripts lie: `gs://BUCKET/PREFIX`, `s3://BUCKET/PREFIX`. Without it: the folder `scripts` in the
     /// data folder.
     pub object_store_url: Option<String>,
+    /// `postgres://USER:PASSWORD@HOST/DATABASE`: the tables of a cluster. Without it they are a file in the data folder.
+    pub database_url: Option<Secret>,
+    /// `HOST:PORT,HOST:PORT`: the bus of a cluster. Without it the bus is a journal in the data folder.
+    pub kafka_brokers: Option<String>,
+    /// `redis://:PASSWORD@HOST:PORT/DB`, or `rediss://…` with TLS: who is where in a cluster. Without it every node hears of
+    /// every message, and `slot` must say which node this is.
+    pub redis_url: Option<Secret>,
+    /// This node's number in the cluster, from 0; `"hostname"` takes the number at the end of the host's name. Without it the
+    /// node takes a free one in Redis.
+    pub slot: Option<SlotSetting>,
+    /// `[database]`.
+    pub database: DatabaseOptions,
+    /// `[kafka]`.
+    pub kafka: KafkaOptions,
+    /// `[redis]`.
+    pub redis: RedisOptions,
+    /// `[cluster]`.
+    pub cluster: ClusterOptions,
 }
 
 /// How log lines look.
@@ -127,6 +161,14 @@ impl Default for Config {
             bus: BusOptions::default(),
             scripts: ScriptsOptions::default(),
             object_store_url: None,
+            database_url: None,
+            kafka_brokers: None,
+            redis_url: None,
+            slot: None,
+            database: DatabaseOptions::default(),
+            kafka: KafkaOptions::default(),
+            redis: RedisOptions::default(),
+            cluster: ClusterOptions::default(),
         }
     }
 }
@@ -148,6 +190,9 @@ pub enum Error {
     /// A value of the bus is out of bounds.
     #[error("settings: {0}")]
     Bus(#[from] bus::Error),
+    /// A value of the cluster is out of bounds, or one is missing.
+    #[error("settings: {0}")]
+    Cluster(#[from] cluster::Error),
     /// A value of the scripts is out of bounds.
     #[error("settings: {0}")]
     Scripts(#[from] scripts::Error),
@@ -193,8 +238,8 @@ impl Config {
             if self.pipeline[..n].contains(name) {
                 return refuse("pipeline", format!("names {name:?} twice"));
             }
-            // A single node has nobody else who could host it.
-            if !self.stages.contains(name) {
+            // A single node has nobody else who could host it; in a cluster others may, in any language.
+            if !self.is_cluster() && !self.stages.contains(name) {
                 return refuse(
                     "stages",
                     format!("must host {name:?}, which is in the pipeline: there is no other node"),
@@ -231,7 +276,14 @@ impl Config {
             return refuse("bus.max_record_bytes", detail);
         }
         self.scripts.check()?;
+        cluster::check(self)?;
         Ok(self.bus.check()?)
+    }
+
+    /// Whether this node is one of many: on Kafka and Postgres, and not on a data folder of its own.
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        self.kafka_brokers.is_some()
     }
 
     /// How long stopping may take.

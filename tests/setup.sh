@@ -1,8 +1,10 @@
 #!/bin/sh
 # Puts what the tests need beside Rust under ~/.cache/parlor-tests (or $XDG_CACHE_HOME): node packages, the Big List of
-# Naughty Strings among them, and a Python environment, with moto in it, a server that speaks S3 (140 MB). Does nothing
-# when it is there. `make test` calls it.
+# Naughty Strings among them, and a Python environment, with moto in it, a server that speaks S3 (140 MB); and the servers
+# of a cluster (scripts/servers.sh). Does nothing when it is there. `make test` calls it.
 set -eu
+
+bash "$(dirname "$0")/../scripts/servers.sh" postgres redis kafka faketime
 
 # A changed version here needs a new number, in tests/it/app.rs too.
 READY=ready-2

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 mod http;
+pub(crate) mod postgres;
 mod process;
 mod raw;
 mod socket;

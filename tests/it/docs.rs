@@ -62,6 +62,10 @@ fn section(name: &str) -> Option<String> {
         "SessionOptions" => "session.",
         "BusOptions" => "bus.",
         "ScriptsOptions" => "scripts.",
+        "DatabaseOptions" => "database.",
+        "KafkaOptions" => "kafka.",
+        "RedisOptions" => "redis.",
+        "ClusterOptions" => "cluster.",
         // Values, not sections.
         "Allowance" | "Secret" => return None,
         other => panic!("which section of parlor.toml is {other}? Say so in tests/it/docs.rs"),
@@ -117,8 +121,8 @@ fn the_handbook_has_every_setting_with_its_default() {
         assert!(table.insert(row[0].clone(), row[1].clone()).is_none(), "{} stands there twice", row[0]);
     }
     let mut example = example();
-    // They have no default: the node makes its own.
-    for key in ["jwt_keys", "object_store_url"] {
+    // They have no default: the node does without, or makes its own.
+    for key in ["jwt_keys", "object_store_url", "database_url", "kafka_brokers", "redis_url", "slot"] {
         example.insert(key.to_owned(), table.get(key).cloned().unwrap_or_default());
     }
     assert_eq!(table, example);
