@@ -239,12 +239,7 @@ fn as_it_came(owner: UserId, entry: InboxEntry) -> Input {
     }
 }
 
-async fn draft(
-    state: &State,
-    direction: Direction,
-    language: Language,
-    source: String,
-) -> Result<Script, Problem> {
+async fn draft(state: &State, direction: Direction, language: Language, source: String) -> Result<Script, Problem> {
     let source = body::sized(source, state.scripts.options.max_source_bytes)?;
     let warnings = check(state, language, direction, &source).await?;
     Ok(Script { version: None, language, hash: SourceHash::of(&source), source: source.into(), warnings })

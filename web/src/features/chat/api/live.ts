@@ -70,6 +70,8 @@ export class Live extends Events<LiveEvents> {
       this.connection.on('reset', () => this.#reset()),
       this.connection.on('frame', (frame) => {
         if (frame.type === 'presence') this.#presence(frame.userId, frame.online);
+        // Only somebody who is there writes or reads; those who shared no conversation with us before were not announced.
+        if (frame.type === 'typing' || frame.type === 'read') this.#presence(frame.userId, true);
         if (frame.type === 'typing') this.#typing(frame.conversationId, frame.userId, Date.now() + TYPING_MS);
         if (frame.type === 'read') this.#reads(frame.conversationId, frame.userId, frame.seq);
         if (frame.type === 'scriptFailed') this.emit('scriptFailed', frame);

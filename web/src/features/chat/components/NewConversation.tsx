@@ -67,7 +67,7 @@ export function NewConversation({ onClose }: { onClose: () => void }) {
             {person.username}<Icon name="close" />
           </button>
         ))}
-        <input ref={field} autoFocus role="combobox" aria-label="Find people by name" aria-expanded={found.length > 0} aria-controls={`${id}-list`}
+        <input ref={field} data-first role="combobox" aria-label="Find people by name" aria-expanded={found.length > 0} aria-controls={`${id}-list`}
           aria-activedescendant={found.length > 0 ? `${id}-${at}` : undefined} aria-autocomplete="list" autoComplete="off" autoCapitalize="none"
           spellCheck={false} placeholder={chosen.length === 0 ? 'Whom do you want to write to?' : 'Somebody else too?'} value={text}
           onChange={(event) => setText(event.target.value)} onKeyDown={key} />
