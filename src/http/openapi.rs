@@ -155,6 +155,21 @@ mod tests {
 
     use super::*;
 
+    /// The web page's types are made from this file.
+    #[test]
+    fn the_description_in_the_web_folder_is_that_of_this_code() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/web/openapi.json");
+        let current = ApiDoc::openapi().to_pretty_json().unwrap() + "\n";
+        if std::env::var_os("PARLOR_WRITE_OPENAPI").is_some() {
+            std::fs::write(path, &current).unwrap();
+        }
+        let kept = std::fs::read_to_string(path).unwrap();
+        assert!(
+            kept == current,
+            "web/openapi.json is not current: PARLOR_WRITE_OPENAPI=1 cargo test --lib http::openapi && npm --prefix web run types"
+        );
+    }
+
     #[test]
     fn every_operation_has_a_name_of_its_own() {
         let mut document = ApiDoc::openapi();

@@ -103,7 +103,7 @@ export class Server {
   /** The whole inbox of an account, oldest first. */
   async inbox(account: Account): Promise<{ seq: number; senderId: number; messageBody: string; fromAutoReply: boolean }[]> {
     const { accessToken } = (await this.post('/login', { username: account.username, password: account.password })) as { accessToken: string };
-    const all = [];
+    const all: { seq: number; senderId: number; messageBody: string; fromAutoReply: boolean }[] = [];
     let next: string | null = '0';
     while (next) {
       const page: { items: never[]; next: string | null } = await this.get(`/inbox?after=${next}&limit=100`, accessToken);

@@ -1438,6 +1438,7 @@ export interface components {
         };
         /** @description What to try, and on what. */
         TryBody: {
+            language?: components["schemas"]["Language"] | null;
             /**
              * @description Or the user's own newest messages of that direction, so many: 1 to 20. Not for administrators, who are not to
              *     read other people's messages.

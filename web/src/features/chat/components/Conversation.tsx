@@ -28,8 +28,11 @@ function Known({ conversationId }: { conversationId: string }) {
   const listed = conversations?.find((item) => item.conversationId === conversationId);
   const newest = history.messages.at(-1);
   // One that is far down the list is known by its messages.
-  const members = listed?.participants ?? (newest ? participantsOf(newest) : undefined);
-  const recipients = useMemo(() => (members ? addressed(members, user.id) : undefined), [members?.join(), user.id]);
+  const found = listed?.participants ?? (newest ? participantsOf(newest) : undefined);
+  // The same people are the same list, whichever message they were told by.
+  const people = found?.join();
+  const members = useMemo(() => people?.split(',').map(Number), [people]);
+  const recipients = useMemo(() => (members ? addressed(members, user.id) : undefined), [members, user.id]);
   const pending = usePending(recipients);
   const name = usePeople(members ?? []);
   return (
