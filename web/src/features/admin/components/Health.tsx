@@ -6,6 +6,7 @@ import { Link } from 'wouter';
 import { Icon } from '@/components/Icon.tsx';
 import { Loading } from '@/components/States.tsx';
 import { languagesOffered } from '@/features/scripts/api/scripts.ts';
+import { words } from '@/lib/api.ts';
 import { ago } from '@/lib/format.ts';
 
 import { nodesThere, switchedOffScripts } from '../api/admin.ts';
@@ -16,7 +17,8 @@ export function Health() {
   const off = useQuery(switchedOffScripts);
   const languages = useQuery(languagesOffered);
   if (nodes.isPending || off.isPending) return <Loading />;
-  const found = complaints(nodes.data, nodes.error ?? off.error, languages.data);
+  const error = nodes.error ?? off.error;
+  const found = complaints(nodes.data, error ? words(error) : undefined, languages.data);
   const scripts = off.data ?? [];
   return (
     <>

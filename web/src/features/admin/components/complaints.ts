@@ -1,6 +1,6 @@
 /** From what the nodes tell to what is wrong, in sentences. */
 
-import { words, type Schemas } from '@/lib/api.ts';
+import type { Schemas } from '@/lib/api.ts';
 
 type Node = Pick<Schemas['NodeBody'], 'id' | 'stages' | 'draining' | 'version'>;
 type Language = Pick<Schemas['LanguageBody'], 'name' | 'available' | 'reason'>;
@@ -8,9 +8,9 @@ type Language = Pick<Schemas['LanguageBody'], 'name' | 'available' | 'reason'>;
 /** Without one of these somewhere, messages lie or nobody gets in. */
 const NEEDED = ['gateway', 'outgoing', 'incoming', 'auto-reply', 'router'];
 
-export function complaints(nodes: readonly Node[] | undefined, error: unknown, languages: readonly Language[] = []): string[] {
+export function complaints(nodes: readonly Node[] | undefined, trouble: string | undefined, languages: readonly Language[] = []): string[] {
   const found: string[] = [];
-  if (error) found.push(`It cannot be told how the nodes are: ${words(error)}`);
+  if (trouble) found.push(`It cannot be told how the nodes are: ${trouble}`);
   if (nodes) {
     for (const node of nodes.filter((one) => one.draining)) found.push(`Node ${node.id} is stopping: it hands its connections over and finishes what it has.`);
     const running = nodes.filter((one) => !one.draining);

@@ -120,7 +120,8 @@ export class Live extends Events<LiveEvents> {
       const missed = this.#recent.filter((message) => message.conversationId === conversationId && message.seq > newest);
       items = [...missed.toReversed(), ...items];
       const known = this.#queryClient.getQueryData<Timeline>(messagesKey(conversationId));
-      if (!known || known.pageParams[0] === null) marks.begin(items.length);
+      if (known && known.pageParams[0] !== null) return { items: marks.end(items), first: false };
+      marks.begin(items.length);
     }
     if (page.next) marks.older(Number(page.next));
     return { items, first: !page.next };

@@ -49,6 +49,12 @@ export class Marks {
     return at <= 0 ? null : this.#places[at - 1];
   }
 
+  /** Of the newest messages those that stand behind the newest place: the rest is in the page in front of them. */
+  end(newest: readonly Message[]): Message[] {
+    const [place = 0] = this.#places;
+    return newest.filter((message) => message.seq >= place);
+  }
+
   /** A message came. Says where the end of the conversation becomes a page of its own and another end begins. */
   came(seq: number): number | undefined {
     if (this.#behind < PAGE) {
