@@ -50,12 +50,12 @@ export default function Editor({ text, onChange, diagnostics, language, directio
     function extensions(): Extension[] {
       const common = [
         lineNumbers(), drawSelection(), bracketMatching(), highlightSelectionMatches(), search(), editorTheme(),
-        EditorView.contentAttributes.of({ 'aria-label': label }), EditorView.lineWrapping,
+        EditorView.contentAttributes.of({ 'aria-label': label, tabindex: '0' }), EditorView.lineWrapping,
         language === 'jolie' ? jolie() : luau(direction),
         keymap.of([...searchKeymap]),
       ];
       if (original !== undefined) common.push(unifiedMergeView({ original, mergeControls: false, collapseUnchanged: { margin: 3, minSize: 6 } }));
-      if (readOnly) return [...common, EditorState.readOnly.of(true), EditorView.contentAttributes.of({ tabindex: '0' })];
+      if (readOnly) return [...common, EditorState.readOnly.of(true)];
       return [
         ...common, history(), indentUnit.of('  '), indentOnInput(), closeBrackets(), autocompletion(), lintGutter(), highlightActiveLine(), highlightActiveLineGutter(),
         // Tab leaves the editor after Escape, so that the keyboard is not caught in it.
