@@ -193,6 +193,9 @@ pub enum Error {
     /// A value of the cluster is out of bounds, or one is missing.
     #[error("settings: {0}")]
     Cluster(#[from] cluster::Error),
+    /// A value of Kafka is out of bounds.
+    #[error("settings: {0}")]
+    Kafka(#[from] kafka::Error),
     /// A value of the scripts is out of bounds.
     #[error("settings: {0}")]
     Scripts(#[from] scripts::Error),
@@ -274,6 +277,9 @@ impl Config {
         if self.bus.max_record_bytes < record {
             let detail = format!("must be at least {record}, for session.max_message_bytes and session.max_recipients");
             return refuse("bus.max_record_bytes", detail);
+        }
+        if self.is_cluster() {
+            self.kafka.check(self.bus.max_record_bytes)?;
         }
         self.scripts.check()?;
         cluster::check(self)?;
