@@ -132,14 +132,14 @@ fn media_type(path: &str) -> &'static str {
 }
 
 /// What the page may do: run and show its own files, and speak to this server. Nothing inline, nothing from elsewhere,
-/// no text that becomes a script or markup.
+/// no text that becomes a script or markup. (`data:` images are the marks of the editor; a picture runs nothing.)
 fn policy(headers: &HeaderMap) -> String {
     // 'self' does not cover sockets in every browser. The name is the browser's own, and is not taken when it is odd.
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let plain = !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".:-[]".contains(&b));
     let sockets = if plain { format!(" ws://{host} wss://{host}") } else { String::new() };
     format!(
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; worker-src 'self'; \
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; worker-src 'self'; \
          manifest-src 'self'; connect-src 'self'{sockets}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
          require-trusted-types-for 'script'; trusted-types parlor"
     )

@@ -85,7 +85,7 @@ export class Outbox extends Events<{ change: readonly Entry[] }> {
         this.#underWay = undefined;
         this.#pump();
       }),
-      connection.on('message', ({ messageUid }) => this.#came(messageUid)),
+      connection.on('message', ({ messageUid }) => this.came(messageUid)),
       connection.on('frame', (frame) => {
         if (frame.type === 'accepted' && frame.clientMessageId) this.#accepted(frame.clientMessageId, frame.messageUid);
         if (frame.type === 'rejected' && frame.clientMessageId) this.#rejected(frame.clientMessageId, frame);
@@ -200,7 +200,9 @@ export class Outbox extends Events<{ change: readonly Entry[] }> {
     this.#pump();
   }
 
-  #came(messageUid: string): void {
+  /** A message is there: by the connection, or because a history was read that has it already. */
+  came(messageUid: string): void {
+    if (this.#seen.includes(messageUid)) return;
     this.#seen.push(messageUid);
     if (this.#seen.length > SEEN) this.#seen.shift();
     for (const { entry } of this.#kept.values()) {

@@ -61,6 +61,21 @@ test('the message may come before the word that it was accepted', () => {
   expect(storage.map.size).toBe(0);
 });
 
+test('the message may be known from a history that was read after a reload', async () => {
+  last().welcome();
+  say('a');
+  say('b');
+  await load();
+  outbox.came('uid-id-1');
+  last().welcome();
+  accept('id-1');
+  expect(states()).toEqual(['b: sending']);
+  accept('id-2');
+  expect(states()).toEqual(['b: accepted']);
+  outbox.came('uid-id-2');
+  expect(states()).toEqual([]);
+});
+
 test('what was under way when the connection broke is sent again under the same name', async () => {
   last().welcome();
   say('a');

@@ -116,6 +116,8 @@ export class Live extends Events<LiveEvents> {
     let items: Message[] = page.items;
     const marks = this.marks(conversationId);
     if (before === null) {
+      // Sent before a reload, it may be in the history already, and not come by the socket any more.
+      items.toReversed().forEach((message) => this.outbox.came(message.messageUid));
       const newest = items[0]?.seq ?? 0;
       const missed = this.#recent.filter((message) => message.conversationId === conversationId && message.seq > newest);
       items = [...missed.toReversed(), ...items];
