@@ -318,10 +318,12 @@ fn explain(error: &figment::Error) -> String {
 }
 
 fn environment() -> Env {
-    Env::prefixed("PARLOR_").split("__").filter(|key| {
+    // Sorted out before the names are split: afterwards a section is parted from its key by a point.
+    let settings = Env::prefixed("PARLOR_").filter(|key| {
         let key = key.as_str().to_ascii_lowercase();
         !key.ends_with("_file") && is_setting(&key)
-    })
+    });
+    settings.split("__")
 }
 
 /// Whether a variable's name, without `PARLOR_`, begins with a key. Others may be anybody's: Kubernetes sets
