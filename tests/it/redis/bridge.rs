@@ -1,8 +1,8 @@
 //! The bridge, over a link in memory that a test can stop: what is sent, to whom, in which order, and when it is safe.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -125,7 +125,9 @@ async fn messages_go_where_their_readers_are_in_order_and_are_safe_when_the_bus_
     for (slot, record) in records(&wire) {
         assert_eq!(slot, there);
         assert_eq!(record.nudges, []);
-        got.extend(record.places.iter().map(|(user, seq, n)| (user.0, seq.0, record.messages[*n as usize].to_string())));
+        got.extend(
+            record.places.iter().map(|(user, seq, n)| (user.0, seq.0, record.messages[*n as usize].to_string())),
+        );
     }
     assert_eq!(got, (1..=100).map(|seq| (42, seq, format!("m{seq}"))).collect::<Vec<_>>());
 }
