@@ -26,7 +26,7 @@ const HEAD: &str = "outstanding  records/s  p50 ms  p99 ms  read back";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     if let Some(at) = arguments.iter().position(|argument| argument == "--kafka") {
         let copies = arguments.get(at + 2).map_or(1, |copies| copies.parse().expect("a number of copies"));
         return runtime.block_on(kafka(&arguments[at + 1], copies));

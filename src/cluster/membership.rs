@@ -1,5 +1,6 @@
 //! A node's seat: takes a slot, holds it, notices when it is lost, takes another; and knows who else is there.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -62,6 +63,8 @@ struct Inner {
     changed: Notify,
     nodes: Mutex<Arc<Nodes>>,
     seat: watch::Sender<Option<Sitting>>,
+    /// Whether this process ever held a seat: then nobody who sits there now came before it.
+    held_once: AtomicBool,
     /// Why there is none.
     why: Mutex<Arc<str>>,
 }
@@ -100,6 +103,7 @@ impl Membership {
             changed: Notify::new(),
             nodes: Mutex::new(Arc::new(Nodes::unknown())),
             seat: watch::Sender::new(None),
+            held_once: AtomicBool::new(false),
             why: Mutex::new("no slot yet: Redis was not asked".into()),
         }))
     }
@@ -263,7 +267,8 @@ impl Membership {
             "the slot is no longer held: this process was stopped, or Redis was emptied or away. Another is taken; sessions go on"
         );
         self.0.doubt.set(Reason::Slot, true);
-        self.0.doubt.for_a_while(SETTLING);
+        // What is sent there is read on, until there is another; but nobody is announced there any more.
+        self.sit(was.seat, false);
         self.0.here.sit(None);
     }
 
@@ -280,7 +285,7 @@ impl Membership {
             let seat = Seat { slot, epoch: Epoch::fresh() };
             let mut taken = self.0.leases.take(seat, &record).await?;
             if !taken
-                && before.is_none()
+                && !self.0.held_once.load(Ordering::Acquire)
                 && let Some(other) = self.predecessor(&nodes, slot, &record)
             {
                 tracing::info!(%slot, "this host's slot is taken over from the process before this one");
@@ -340,6 +345,7 @@ impl Membership {
 
     fn sit(&self, seat: Seat, confirmed: bool) {
         self.0.doubt.for_a_while(SETTLING);
+        self.0.held_once.fetch_or(confirmed, Ordering::AcqRel);
         self.0.seat.send_replace(Some(Sitting { seat, confirmed }));
     }
 

@@ -27,7 +27,8 @@ const PURSES: usize = 50_000;
 
 /// For each key: the interval of one cell and the whole allowance in microseconds, and how many cells are wanted. Answers how
 /// many are given, or how long it takes until there is one, as a negative number. By the clock of Redis, so that those of
-/// the nodes do not matter; a key that is ahead of it by more than the allowance (the clock was set back) is not believed.
+/// the nodes do not matter. Once half of the allowance is used they are given one by one, so that none lies unused on one node
+/// while another is refused. A key that is ahead of it by more than the allowance (the clock was set back) is not believed.
 static COUNT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local time = redis.call('TIME')
@@ -42,7 +43,8 @@ static COUNT: LazyLock<Script> = LazyLock::new(|| {
                 answers[i] = at + interval - now - whole
                 answers[i] = -math.max(answers[i], 1)
             else
-                local given = math.min(free, wanted)
+                local half = math.floor(whole / interval / 2)
+                local given = math.max(1, math.min(free - half, wanted))
                 at = at + given * interval
                 redis.call('SET', key, string.format('%.0f', at), 'PX', math.ceil((at - now) / 1000))
                 answers[i] = given

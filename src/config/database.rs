@@ -83,7 +83,11 @@ mod tests {
         }
         for (value, fine) in [(0, false), (1, true), (300, true), (301, false)] {
             assert_eq!(with(|options, value| options.acquire_seconds = value, value), fine, "acquire_seconds {value}");
-            assert_eq!(with(|options, value| options.statement_seconds = value, value), fine, "statement_seconds {value}");
+            assert_eq!(
+                with(|options, value| options.statement_seconds = value, value),
+                fine,
+                "statement_seconds {value}"
+            );
         }
     }
 }

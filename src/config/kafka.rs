@@ -133,7 +133,7 @@ impl Default for KafkaOptions {
             linger_millis: 1,
             delivery_timeout_millis: 15_000,
             session_timeout_millis: 6_000,
-            commit_interval_millis: 500,
+            commit_interval_millis: 100,
             handover_millis: 5_000,
             fetch_bytes: 16 << 20,
             security: Security::Plaintext,

@@ -47,6 +47,8 @@ pub const DEAD_LETTER: &str = "dead-letter";
 /// How often the brokers are asked whether they are there, and how long they have for the answer.
 const PROBE: Duration = Duration::from_secs(2);
 const PROBE_LIMIT: Duration = Duration::from_secs(3);
+/// Time before topics that are not ready are looked at again.
+const PREPARE_AGAIN: Duration = Duration::from_millis(500);
 /// How long closing waits for threads that leave their groups.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -109,12 +111,30 @@ impl KafkaBus {
         Ok(Self(inner))
     }
 
-    /// Makes the topics that are missing, for the stages by name and a bridge with so many slots, and checks those that are
-    /// there. Waits for as long as the brokers do not answer.
+    /// Makes the topics that are missing, for these stages by name and a bridge with so many slots, and checks
+    /// those that are there. Tries for as long as what is in the way may go away by itself; [`Bus::health`] says meanwhile
+    /// what that is.
     ///
     /// # Errors
     /// [`TopicsError`] names the topic, what it has, what is wanted, and what to do.
     pub async fn prepare(&self, stages: &[String], slots: u32) -> Result<(), TopicsError> {
+        loop {
+            match self.prepare_once(stages, slots).await {
+                Err(error) if error.passes() => self.0.health.preparing(Some(error.to_string())),
+                done => {
+                    self.0.health.preparing(None);
+                    return done;
+                }
+            }
+            tokio::time::sleep(PREPARE_AGAIN).await;
+        }
+    }
+
+    /// The same, once.
+    ///
+    /// # Errors
+    /// [`TopicsError`]; [`TopicsError::passes`] says whether to try again.
+    pub async fn prepare_once(&self, stages: &[String], slots: u32) -> Result<(), TopicsError> {
         let inner = &self.0;
         let plans = topics::plans(&inner.prefix, stages, slots, &inner.options);
         let wanted = Wanted {
@@ -123,7 +143,7 @@ impl KafkaBus {
             max_message_bytes: publisher::largest_batch(inner.max_record_bytes),
         };
         let config = client::config(&inner.options, &inner.brokers, "parlor-admin");
-        topics::prepare(&config, &plans, wanted, || inner.ended.borrow().clone()).await?;
+        topics::prepare(&config, &inner.health, &plans, wanted).await?;
         inner.health.heard(Ok(()));
         Ok(())
     }

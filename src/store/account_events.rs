@@ -113,8 +113,7 @@ impl Store {
     /// # Errors
     /// [`Error::Sql`], [`Error::Corrupt`].
     pub async fn account_events_after(&self, id: i64, limit: u32) -> Result<Vec<AccountEvent>, Error> {
-        let rows =
-            query("SELECT id, user_id, family_id, kind FROM account_events WHERE id > $1 ORDER BY id LIMIT $2");
+        let rows = query("SELECT id, user_id, family_id, kind FROM account_events WHERE id > $1 ORDER BY id LIMIT $2");
         let rows = rows.bind(id).bind(limit).all(self.reader()).await?;
         rows.iter()
             .map(|row| {

@@ -97,7 +97,9 @@ impl Store {
         let mut found = HashMap::new();
         // SQLite takes 32,766 values at most. Texts are told apart here: asked for pairs, it would read the whole table.
         for users in users.chunks(10_000) {
-            let rows = query("SELECT user_id, text_hash, cause_uid, at FROM auto_replies_sent WHERE to_id = $1 AND user_id IN (@)");
+            let rows = query(
+                "SELECT user_id, text_hash, cause_uid, at FROM auto_replies_sent WHERE to_id = $1 AND user_id IN (@)",
+            );
             for row in rows.bind(to).among(users).all(self.reader()).await? {
                 let bytes: &[u8] = row.get(1)?;
                 let hash = bytes.try_into().map(TextHash).map_err(|_| Error::Corrupt {
@@ -174,7 +176,9 @@ mod tests {
     async fn settings_are_kept_and_the_defaults_stand_in_before() {
         let (_home, store) = store().await;
         assert_eq!(store.auto_reply(UserId(1)).await.unwrap(), AutoReplySettings::default());
-        for (enabled, text, on) in [(true, "away", true), (false, "away", false), (true, "", false), (true, "\0 away \0", true)] {
+        for (enabled, text, on) in
+            [(true, "away", true), (false, "away", false), (true, "", false), (true, "\0 away \0", true)]
+        {
             let settings = AutoReplySettings { enabled, text: text.to_owned(), repeat_after_seconds: 7 };
             store.set_auto_reply(UserId(1), &settings, time(0)).await.unwrap();
             assert_eq!(store.auto_reply(UserId(1)).await.unwrap(), settings);

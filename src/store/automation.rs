@@ -112,7 +112,9 @@ mod tests {
         let (_home, store) = store().await;
         let version = "INSERT INTO script_versions (user_id, direction, version, language, sha256, bytes, uploaded_by, \
                        uploaded_at) VALUES ($1, 'incoming', 1, $2, $3, 1, 1, 0)";
-        for (user, language, hash) in [(1_i64, "cobol", &[0_u8; 32][..]), (2, "luau", &[0; 32][..]), (3, "luau", &[0; 31][..])] {
+        for (user, language, hash) in
+            [(1_i64, "cobol", &[0_u8; 32][..]), (2, "luau", &[0; 32][..]), (3, "luau", &[0; 31][..])]
+        {
             query(version).bind(user).bind(language).bind(hash).run(store.writer()).await.unwrap();
         }
         for sql in [

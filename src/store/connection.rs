@@ -60,13 +60,7 @@ impl Pool {
     pub(super) async fn begin(&self) -> Result<Tx, Error> {
         match self {
             Self::Sqlite { writer, .. } => Ok(Tx::Sqlite(writer.begin_with(IMMEDIATE).await?)),
-            Self::Postgres(pool) => {
-                let mut lease = pool.lease().await?;
-                // Said before it is done: when it is broken off, nobody knows whether it was.
-                lease.in_transaction = true;
-                within(lease.limit, lease.connection()?.execute("BEGIN")).await?;
-                Ok(Tx::Postgres(lease))
-            }
+            Self::Postgres(pool) => Ok(Tx::Postgres(pool.begin().await?)),
         }
     }
 
@@ -88,6 +82,15 @@ impl PostgresPool {
         let connection = Some(self.connections.acquire().await?);
         Ok(Lease { connection, limit: self.limit, in_transaction: false })
     }
+
+    /// The same, in a transaction.
+    pub(super) async fn begin(&self) -> Result<Lease, Error> {
+        let mut lease = self.lease().await?;
+        // Said before it is done: when it is broken off, nobody knows whether it was.
+        lease.in_transaction = true;
+        within(lease.limit, lease.connection()?.execute("BEGIN")).await?;
+        Ok(lease)
+    }
 }
 
 /// A connection to Postgres, given back when it is dropped; one that does not show in time that it is sound is given up.
@@ -106,7 +109,8 @@ impl Lease {
         self.connection.as_deref_mut().ok_or(sqlx::Error::PoolClosed)
     }
 
-    async fn commit(mut self) -> Result<(), Error> {
+    /// Makes all of the transaction so. Dropped without, it changes nothing.
+    pub(super) async fn commit(mut self) -> Result<(), Error> {
         within(self.limit, self.connection()?.execute("COMMIT")).await?;
         self.in_transaction = false;
         Ok(())

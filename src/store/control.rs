@@ -92,7 +92,7 @@ async fn set_script(
          WHERE s.user_id = $1 AND s.direction = $2",
     );
     let row = row.bind(user).bind(direction.name()).one(&mut *tx).await?;
-    let Some(version) = row.try_get::<Option<u32>, _>(0)? else { return Ok(Changed::NoScript) };
+    let Some(version) = row.get::<Option<u32>>(0)? else { return Ok(Changed::NoScript) };
     // Switched off, it keeps its version and the reason why the server did it, if it did.
     let sql = if active {
         "UPDATE scripts SET chosen_version = $3, active = TRUE, switched_off = NULL, changed_at = $4

@@ -1,7 +1,7 @@
 //! What scripts kept out of their owners' inboxes: the list, and the way back.
 
 use super::connection::{Dialect, Tx};
-use super::inbox::{InboxEntry, entry, select_entries};
+use super::inbox::{InboxEntry, entry};
 use super::sql::query;
 use super::{Error, Store};
 use crate::ids::{MessageUid, Seq, UserId};

@@ -128,18 +128,9 @@ impl Store {
     /// # Errors
     /// [`Error::Sql`].
     pub async fn heads(&self, users: &[UserId]) -> Result<Vec<(UserId, Seq)>, Error> {
-        if users.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut query =
-            sqlx::QueryBuilder::<sqlx::Sqlite>::new("SELECT user_id, head_seq FROM inbox_heads WHERE user_id IN (");
-        let mut list = query.separated(", ");
-        for user in users {
-            list.push_bind(user.0);
-        }
-        list.push_unseparated(")");
-        let rows: Vec<(i64, i64)> = query.build_query_as().fetch_all(&self.reader).await?;
-        Ok(rows.into_iter().map(|(user, head)| (UserId(user), Seq(head))).collect())
+        let rows = query("SELECT user_id, head_seq FROM inbox_heads WHERE user_id IN (@)");
+        let rows = rows.among(users).all(self.reader()).await?;
+        rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
     }
 
     /// Up to `limit` messages behind `after`, in order and without a gap; the last is the one with which their bodies
@@ -325,7 +316,10 @@ mod tests {
         let (_home, store) = store().await;
         let all: String = (0..=u32::from(char::MAX)).step_by(7).filter_map(char::from_u32).collect();
         let bodies = ["\0", "a\0b", "", "\\x00", "\u{feff}\u{ffff}", &all];
-        let of = |(n, body): (usize, &&str)| Placement { message_body: (*body).to_owned(), ..message(&n.to_string(), 1, &[2]) };
+        let of = |(n, body): (usize, &&str)| Placement {
+            message_body: (*body).to_owned(),
+            ..message(&n.to_string(), 1, &[2])
+        };
         store.deliver(&bodies.iter().enumerate().map(of).collect::<Vec<_>>()).await.unwrap();
         let inbox = store.inbox_after(UserId(2), Seq(0), 10, usize::MAX).await.unwrap();
         assert!(inbox.iter().map(|entry| entry.message_body.as_str()).eq(bodies));

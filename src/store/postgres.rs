@@ -98,7 +98,7 @@ impl Server {
             ("tcp_keepalives_idle", "10".to_owned()),
             ("tcp_keepalives_interval", "5".to_owned()),
             ("tcp_keepalives_count", "2".to_owned()),
-            ("default_transaction_isolation", "read\\ committed".to_owned()),
+            ("default_transaction_isolation", "read committed".to_owned()),
         ])
     }
 
@@ -133,7 +133,9 @@ impl Server {
                  at pg_hba.conf"
             ),
             // invalid_catalog_name
-            Some("3D000") => format!("{place} has no database {database:?}: make it (CREATE DATABASE …), or name another"),
+            Some("3D000") => {
+                format!("{place} has no database {database:?}: make it (CREATE DATABASE …), or name another")
+            }
             // insufficient_privilege
             Some("42501") => format!(
                 "{place} does not let the user {user:?} work in the database {database:?} ({said}): make the user its owner"
@@ -146,7 +148,9 @@ impl Server {
                         "{place} cannot be reached ({error}): is it running, and is the address in database_url right?"
                     ));
                 }
-                sqlx::Error::Tls(_) => format!("{place}: no TLS could be agreed on ({error}): look at sslmode in database_url"),
+                sqlx::Error::Tls(_) => {
+                    format!("{place}: no TLS could be agreed on ({error}): look at sslmode in database_url")
+                }
                 _ => return Error::Sql(error),
             },
         };

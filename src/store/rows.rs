@@ -23,7 +23,8 @@ pub(super) struct Values {
 impl Values {
     /// `head VALUES (…), (…) tail`, with `columns` values a row.
     pub(super) const fn new(head: &'static str, columns: usize, tail: &'static str) -> Self {
-        let (sqlite, postgres) = ([const { OnceLock::new() }; SHAPES], [const { OnceLock::new() }; SHAPES]);
+        let sqlite = [const { OnceLock::new() }; SHAPES];
+        let postgres = [const { OnceLock::new() }; SHAPES];
         Self { head, columns, tail, sqlite, postgres }
     }
 

@@ -14,6 +14,8 @@ use super::connection::Pool;
 use super::migrations::{self, Failure, Step};
 
 pub(super) mod deliver;
+#[cfg(test)]
+mod tests;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -121,10 +123,7 @@ fn code(error: &sqlx::Error) -> Option<i32> {
 
 /// Whether it may go away by itself.
 pub(super) fn is_passing(error: &sqlx::Error) -> bool {
-    matches!(
-        code(error),
-        Some(ffi::SQLITE_BUSY | ffi::SQLITE_FULL | ffi::SQLITE_READONLY | ffi::SQLITE_IOERR)
-    )
+    matches!(code(error), Some(ffi::SQLITE_BUSY | ffi::SQLITE_FULL | ffi::SQLITE_READONLY | ffi::SQLITE_IOERR))
 }
 
 /// Why the database cannot be opened, and what to do.

@@ -223,12 +223,7 @@ impl Store {
 }
 
 /// Ends every live login of a user, and tells of each if `tell` names a kind; in a transaction that tells.
-pub(super) async fn end_all(
-    tx: &mut Tx,
-    user: UserId,
-    now: DateTime<Utc>,
-    tell: Option<Kind>,
-) -> Result<u64, Error> {
+pub(super) async fn end_all(tx: &mut Tx, user: UserId, now: DateTime<Utc>, tell: Option<Kind>) -> Result<u64, Error> {
     if let Some(kind) = tell {
         // Each by its own id: a login that begins after this must not be closed by the news of it.
         query(

@@ -141,9 +141,8 @@ impl Store {
     /// # Errors
     /// [`Error::Sql`].
     pub async fn credentials(&self, username_key: &str) -> Result<Option<Credentials>, Error> {
-        let row = query(
-            "SELECT id, username, role, disabled, created_at, password_hash FROM users WHERE username_key = $1",
-        );
+        let row =
+            query("SELECT id, username, role, disabled, created_at, password_hash FROM users WHERE username_key = $1");
         let Some(row) = row.bind(username_key).first(self.reader()).await? else { return Ok(None) };
         Ok(Some(Credentials { user: user(&row, 0)?, password_hash: row.get(5)? }))
     }

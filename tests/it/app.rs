@@ -16,7 +16,7 @@ pub(crate) mod redis;
 mod socket;
 
 pub(crate) use http::{Reply, reply};
-pub(crate) use process::{Process, finish};
+pub(crate) use process::{Finished, Process, finish};
 pub(crate) use raw::{Frame, Raw};
 pub(crate) use socket::{ConnectOptions, Socket};
 

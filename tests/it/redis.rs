@@ -13,6 +13,7 @@ use parlor::ids::{Slot, UserId};
 
 use crate::app::redis::Redis;
 
+mod bridge;
 mod presence;
 mod race;
 mod rates;

@@ -85,7 +85,9 @@ impl Ear {
                 biased;
                 changed = seats.changed() => {
                     changed.map_err(|_| bus::Error::Closed("the node stops".into()))?;
-                    match *seats.borrow_and_update() {
+                    // Looked at and let go: while it is looked at, nobody can say that it is listened to.
+                    let now = *seats.borrow_and_update();
+                    match now {
                         // Another seat in the same slot: its partition is being read already.
                         Some(sitting) if sitting.seat.slot == slot => self.cluster.listening(sitting.seat),
                         _ => return Ok(()),

@@ -34,6 +34,8 @@ const MOST: usize = 20;
 pub struct TryBody {
     /// A draft. It is not kept.
     source: Option<String>,
+    /// What the draft is written in; Luau when it is not said.
+    language: Option<Language>,
     /// Or a version; without both, the newest.
     version: Option<u32>,
     /// 1 to 20 messages to try it on.
@@ -93,7 +95,7 @@ pub(super) async fn try_out(
     let admitted = state.script_requests.admit(identity.user_id)?;
     let mut trials = Trials::new(&state, &admitted)?;
     let largest = state.scripts.options.max_source_bytes + MOST * state.scripts.effect_limits.message_bytes;
-    let TryBody { source, version, messages, last } =
+    let TryBody { source, language, version, messages, last } =
         body::json(&request, payload, largest * body::JSON_BLOWS_UP + 64 * 1024).await?;
     let inputs = match (messages, last) {
         (Some(messages), None) => samples(&state, owner, direction, messages)?,
@@ -101,7 +103,7 @@ pub(super) async fn try_out(
         _ => return Err(invalid("messages", "give `messages` or `last`, one of both".to_owned())),
     };
     let script = match (source, version) {
-        (Some(source), None) => draft(&state, direction, source).await?,
+        (Some(source), None) => draft(&state, direction, language.unwrap_or(Language::Luau), source).await?,
         (None, version) => kept(&state, owner, direction, version).await?,
         (Some(_), Some(_)) => return Err(invalid("version", "give `source` or `version`, not both".to_owned())),
     };
@@ -237,9 +239,8 @@ fn as_it_came(owner: UserId, entry: InboxEntry) -> Input {
     }
 }
 
-async fn draft(state: &State, direction: Direction, source: String) -> Result<Script, Problem> {
+async fn draft(state: &State, direction: Direction, language: Language, source: String) -> Result<Script, Problem> {
     let source = body::sized(source, state.scripts.options.max_source_bytes)?;
-    let language = Language::Luau;
     let warnings = check(state, language, direction, &source).await?;
     Ok(Script { version: None, language, hash: SourceHash::of(&source), source: source.into(), warnings })
 }

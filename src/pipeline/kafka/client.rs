@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::config::kafka::KafkaOptions;
@@ -60,6 +62,8 @@ pub(super) struct Health(Mutex<Known>);
 struct Known {
     /// Why the brokers cannot be reached.
     away: Option<Arc<str>>,
+    /// Why the topics are not ready.
+    preparing: Option<Arc<str>>,
     /// What was said about the last record that was refused.
     refused: Option<(Instant, Arc<str>)>,
 }
@@ -67,7 +71,7 @@ struct Known {
 impl Health {
     pub(super) fn new() -> Arc<Self> {
         let away = Some("the Kafka brokers have not answered yet".into());
-        Arc::new(Self(Mutex::new(Known { away, refused: None })))
+        Arc::new(Self(Mutex::new(Known { away, preparing: None, refused: None })))
     }
 
     /// The brokers answer, or why they do not. Logged when it changes.
@@ -87,6 +91,11 @@ impl Health {
         }
     }
 
+    /// What the topics wait for at the start.
+    pub(super) fn preparing(&self, reason: Option<String>) {
+        self.lock().preparing = reason.map(Into::into);
+    }
+
     /// A record was taken.
     pub(super) fn taken(&self) {
         self.lock().refused = None;
@@ -104,7 +113,7 @@ impl Health {
     /// `Ok`, or what is wrong.
     pub(super) fn word(&self, now: Instant) -> Result<(), Arc<str>> {
         let known = self.lock();
-        if let Some(why) = &known.away {
+        if let Some(why) = known.preparing.as_ref().or(known.away.as_ref()) {
             return Err(why.clone());
         }
         match &known.refused {
@@ -119,6 +128,21 @@ impl Health {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// What a client without calls of its own tells.
+pub(super) struct Heard(pub(super) Arc<Health>);
+
+impl ClientContext for Heard {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(facility, message);
+    }
+
+    fn error(&self, code: KafkaError, reason: &str) {
+        error(&self.0, &code, reason);
+    }
+}
+
+impl ConsumerContext for Heard {}
 
 /// Where the library's log lines go: they name single connections, and are for whoever looks closely.
 pub(super) fn log(facility: &str, message: &str) {

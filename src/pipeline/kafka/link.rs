@@ -6,15 +6,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, FromClientConfigAndContext as _, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext as _};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
 use rdkafka::{Offset as Mark, TopicPartitionList};
 use tokio::sync::mpsc;
 
-use super::client::{self, Health};
+use super::client::{self, Heard};
 use super::publisher::Outgoing;
 use super::{BRIDGE, Inner, KafkaBus};
 use crate::ids::Slot;
@@ -103,20 +102,6 @@ fn config(inner: &Inner, topic: &Topic, slot: Slot) -> ClientConfig {
         .set("fetch.error.backoff.ms", "100");
     config
 }
-
-struct Heard(Arc<Health>);
-
-impl ClientContext for Heard {
-    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
-        client::log(facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        client::error(&self.0, &error, reason);
-    }
-}
-
-impl ConsumerContext for Heard {}
 
 /// The records that are sent to one slot.
 struct Following {

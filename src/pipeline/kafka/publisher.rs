@@ -213,3 +213,48 @@ impl ProducerContext for Reports {
         self.settle(outcome, *in_flight);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+    use super::*;
+
+    fn publisher(brokers: &MockCluster<'_, rdkafka::producer::DefaultProducerContext>) -> Publisher {
+        brokers.create_topic("t", 1, 1).unwrap();
+        let options = KafkaOptions { delivery_timeout_millis: 5_000, ..KafkaOptions::default() };
+        Publisher::new(&options, &brokers.bootstrap_servers(), 1_000, Health::new()).unwrap()
+    }
+
+    async fn publish(publisher: &Publisher, payload: &str) -> Result<Place, Error> {
+        let (topic, payload) = (Topic::from("t"), payload.as_bytes());
+        let outgoing = Outgoing { topic: &topic, partition: None, key: b"k", payload, headers: None, charge: None };
+        publisher.publish(outgoing).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_producer_that_ends_for_good_is_followed_by_another() {
+        let brokers = MockCluster::new(1).unwrap();
+        let fenced = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_PRODUCER_FENCED];
+        brokers.request_errors(RDKafkaApiKey::InitProducerId, &fenced);
+        let publisher = publisher(&brokers);
+        let first = publish(&publisher, "lost").await.unwrap_err();
+        assert!(matches!(&first, Error::Unavailable { reason, .. } if reason.starts_with('t')), "{first}");
+        let place = publish(&publisher, "taken").await.unwrap();
+        assert_eq!((place.offset, publisher.counters().renewed.load(Ordering::Relaxed)), (Offset(0), 1));
+    }
+
+    #[tokio::test]
+    async fn a_record_that_is_sent_again_stands_there_once_and_in_its_place() {
+        let brokers = MockCluster::new(1).unwrap();
+        let publisher = publisher(&brokers);
+        publish(&publisher, "zero").await.unwrap();
+        let away =
+            [RDKafkaRespErr::RD_KAFKA_RESP_ERR__TRANSPORT, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS];
+        brokers.request_errors(RDKafkaApiKey::Produce, &away);
+        let places = futures_util::future::join_all((0..20).map(|_| publish(&publisher, "x"))).await;
+        let offsets: Vec<u64> = places.into_iter().map(|place| place.unwrap().offset.0).collect();
+        assert_eq!(offsets, (1..=20).collect::<Vec<u64>>());
+    }
+}

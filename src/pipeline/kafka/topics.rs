@@ -1,23 +1,23 @@
 //! The topics: made at the start where they are missing, and held against the settings where they are there.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::config::FromClientConfig as _;
+use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::client::{Health, Heard};
 use crate::config::kafka::KafkaOptions;
+use crate::pipeline::control::{AUTO_REPLY_CONFIG, SCRIPTS_CONFIG};
 
 /// How long one question to the brokers may take.
 const ANSWER: Duration = Duration::from_secs(5);
-/// Time before what failed is tried again.
-const PAUSE: Duration = Duration::from_secs(1);
-/// How long brokers that are still to come are waited for before their number is a mistake.
-const ALL_BROKERS: Duration = Duration::from_secs(60);
+/// How often, and with which pauses, it is looked whether new topics have come to be.
+const LOOKS: usize = 50;
+const PAUSE: Duration = Duration::from_millis(100);
 /// How long a dead letter is kept.
 const DEAD_LETTERS: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long a record between nodes is kept: who does not hear it within seconds reads from the tables.
@@ -55,9 +55,30 @@ pub enum Error {
     /// The brokers do not let us look.
     #[error("the Kafka brokers refuse: {0}")]
     Refused(String),
-    /// The bus was closed meanwhile.
-    #[error("the bus is closed: {0}")]
-    Closed(Arc<str>),
+    /// There are fewer brokers than copies.
+    #[error(
+        "the Kafka topic {topic} is to have {wanted} copies, and there are {brokers} brokers: start more, or lower \
+         kafka.replication and kafka.min_in_sync"
+    )]
+    TooFewBrokers {
+        /// Which.
+        topic: String,
+        /// How many copies.
+        wanted: u16,
+        /// How many brokers there are.
+        brokers: usize,
+    },
+    /// The brokers do not answer, or are not done.
+    #[error("the Kafka brokers are not ready: {0}")]
+    NotReady(String),
+}
+
+impl Error {
+    /// Whether it may go away by itself.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::NotReady(_) | Self::TooFewBrokers { .. })
+    }
 }
 
 /// A topic as it should be.
@@ -69,7 +90,7 @@ pub(super) struct Plan {
     segment: Option<Duration>,
 }
 
-/// All topics of a cluster whose stages, and control topics, are `stages`.
+/// All topics of a cluster with these stages. One may be named twice: as hosted here, and as part of the pipeline.
 pub(super) fn plans(prefix: &str, stages: &[String], slots: u32, options: &KafkaOptions) -> Vec<Plan> {
     let lasting = |name: &String| Plan {
         name: format!("{prefix}.{name}"),
@@ -77,7 +98,9 @@ pub(super) fn plans(prefix: &str, stages: &[String], slots: u32, options: &Kafka
         retention: options.retention(),
         segment: None,
     };
-    let mut plans: Vec<Plan> = stages.iter().map(lasting).collect();
+    let control = [AUTO_REPLY_CONFIG, SCRIPTS_CONFIG].map(str::to_owned);
+    let names: BTreeSet<&String> = stages.iter().chain(&control).collect();
+    let mut plans: Vec<Plan> = names.into_iter().map(lasting).collect();
     plans.push(Plan { retention: DEAD_LETTERS, partitions: 1, ..lasting(&super::DEAD_LETTER.to_owned()) });
     let bridge = lasting(&super::BRIDGE.to_owned());
     plans.push(Plan { retention: BRIDGE, segment: Some(BRIDGE_SEGMENT), partitions: slots, ..bridge });
@@ -169,88 +192,51 @@ struct There {
     settings: HashMap<String, String>,
 }
 
-type Admin = AdminClient<DefaultClientContext>;
+type Admin = AdminClient<Heard>;
 
-/// Makes the topics that are missing and checks all of them. Waits for brokers that do not answer, until `closed` says why
-/// not to.
+/// Makes the topics that are missing and checks all of them.
 ///
 /// # Errors
-/// [`Error`] says what to do.
+/// [`Error`] says what to do, and [`Error::passes`] whether to try again.
 pub(super) async fn prepare(
     config: &ClientConfig,
+    health: &Arc<Health>,
     plans: &[Plan],
     wanted: Wanted,
-    closed: impl Fn() -> Option<Arc<str>>,
 ) -> Result<(), Error> {
-    let admin = Arc::new(Admin::from_config(config).map_err(|error| Error::Refused(error.to_string()))?);
-    let (begun, mut told) = (Instant::now(), false);
-    loop {
-        match attempt(&admin, plans, wanted).await {
-            Ok(Attempt::Fits) => return Ok(()),
-            Ok(Attempt::Again(reason)) if !told => {
-                tracing::warn!(reason, "the Kafka topics are not ready; it is tried again");
-                told = true;
-            }
-            Ok(Attempt::Again(_)) => {}
-            Ok(Attempt::TooFewBrokers(topic, brokers)) if begun.elapsed() >= ALL_BROKERS => {
-                let reason = format!("there are {brokers} brokers");
-                let plan = plans.iter().find(|plan| plan.name == topic);
-                let wanted = plan.map(|plan| plan.words(wanted)).unwrap_or_default();
-                let wanted = format!("{wanted}; or add brokers, or lower kafka.replication and kafka.min_in_sync");
-                return Err(Error::Make { topic, reason, wanted });
-            }
-            Ok(Attempt::TooFewBrokers(_, brokers)) => {
-                if !told {
-                    tracing::warn!(
-                        brokers,
-                        wanted = wanted.replication,
-                        "fewer Kafka brokers than copies; waiting for more"
-                    );
-                    told = true;
-                }
-            }
-            Err(error) => return Err(error),
-        }
-        if let Some(why) = closed() {
-            return Err(Error::Closed(why));
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
-}
-
-/// What one try came to.
-enum Attempt {
-    Fits,
-    Again(String),
-    TooFewBrokers(String, usize),
-}
-
-async fn attempt(admin: &Arc<Admin>, plans: &[Plan], wanted: Wanted) -> Result<Attempt, Error> {
-    let (brokers, mut there) = match look(admin).await {
-        Ok(found) => found,
-        Err(error) => return transient(&error),
-    };
+    let admin = Admin::from_config_and_context(config, Heard(health.clone()));
+    let admin = Arc::new(admin.map_err(|error| Error::Refused(error.to_string()))?);
+    let (brokers, mut there) = look(&admin).await?;
     let missing: Vec<&Plan> = plans.iter().filter(|plan| !there.contains_key(&plan.name)).collect();
     if !missing.is_empty() {
-        return make(admin, &missing, wanted, brokers).await;
+        make(&admin, &missing, wanted, brokers).await?;
+        let made = |there: &HashMap<String, There>| missing.iter().all(|plan| there.contains_key(&plan.name));
+        // They have to be known to all, and to have leaders.
+        for _ in 0..LOOKS {
+            there = look(&admin).await?.1;
+            if made(&there) {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        if !made(&there) {
+            return Err(Error::NotReady("topics are being made".into()));
+        }
     }
     let names: Vec<ResourceSpecifier<'_>> = plans.iter().map(|plan| ResourceSpecifier::Topic(&plan.name)).collect();
-    let described = match admin.describe_configs(&names, &AdminOptions::new().request_timeout(Some(ANSWER))).await {
-        Ok(described) => described,
-        Err(error) => return transient(&error),
-    };
-    for (plan, described) in plans.iter().zip(described) {
+    let described = admin.describe_configs(&names, &AdminOptions::new().request_timeout(Some(ANSWER))).await;
+    for (plan, described) in plans.iter().zip(described.map_err(|error| failure(&error))?) {
         let Some(mut topic) = there.remove(&plan.name) else { continue };
         match described {
             Ok(described) => topic.settings = settings(described),
             Err(RDKafkaErrorCode::TopicAuthorizationFailed) => {
                 tracing::warn!(topic = plan.name, "this user may not see the topic's settings: they are not checked");
             }
-            Err(error) => return Ok(Attempt::Again(format!("{}: {error}", plan.name))),
+            Err(error) => return Err(Error::NotReady(format!("{}: {error}", plan.name))),
         }
         plan.check(&topic, wanted)?;
     }
-    Ok(Attempt::Fits)
+    Ok(())
 }
 
 fn settings(described: ConfigResource) -> HashMap<String, String> {
@@ -258,7 +244,7 @@ fn settings(described: ConfigResource) -> HashMap<String, String> {
 }
 
 /// How many brokers there are, and which topics, each with a leader for every partition.
-async fn look(admin: &Arc<Admin>) -> Result<(usize, HashMap<String, There>), KafkaError> {
+async fn look(admin: &Arc<Admin>) -> Result<(usize, HashMap<String, There>), Error> {
     let admin = admin.clone();
     let looked = tokio::task::spawn_blocking(move || {
         let metadata = admin.inner().fetch_metadata(None, ANSWER)?;
@@ -273,10 +259,10 @@ async fn look(admin: &Arc<Admin>) -> Result<(usize, HashMap<String, There>), Kaf
         });
         Ok((metadata.brokers().len(), topics.collect()))
     });
-    looked.await.unwrap_or(Err(KafkaError::Canceled))
+    looked.await.unwrap_or(Err(KafkaError::Canceled)).map_err(|error| failure(&error))
 }
 
-async fn make(admin: &Admin, missing: &[&Plan], wanted: Wanted, brokers: usize) -> Result<Attempt, Error> {
+async fn make(admin: &Admin, missing: &[&Plan], wanted: Wanted, brokers: usize) -> Result<(), Error> {
     let settings: Vec<_> = missing.iter().map(|plan| plan.settings(wanted)).collect();
     let topics: Vec<NewTopic<'_>> = missing
         .iter()
@@ -289,32 +275,28 @@ async fn make(admin: &Admin, missing: &[&Plan], wanted: Wanted, brokers: usize) 
         })
         .collect();
     let options = AdminOptions::new().request_timeout(Some(ANSWER)).operation_timeout(Some(ANSWER));
-    let made = match admin.create_topics(&topics, &options).await {
-        Ok(made) => made,
-        Err(error) => return transient(&error),
-    };
+    let made = admin.create_topics(&topics, &options).await.map_err(|error| failure(&error))?;
     for (outcome, plan) in made.into_iter().zip(missing) {
         match outcome {
             Ok(name) => tracing::info!(topic = name, partitions = plan.partitions, "a Kafka topic was made"),
             // Another node was quicker.
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-            Err((name, RDKafkaErrorCode::InvalidReplicationFactor)) => {
-                return Ok(Attempt::TooFewBrokers(name, brokers));
+            Err((topic, RDKafkaErrorCode::InvalidReplicationFactor)) => {
+                return Err(Error::TooFewBrokers { topic, wanted: wanted.replication, brokers });
             }
             Err((topic, code)) if is_final(code) => {
                 return Err(Error::Make { topic, reason: code.to_string(), wanted: plan.words(wanted) });
             }
-            Err((topic, code)) => return Ok(Attempt::Again(format!("{topic}: {code}"))),
+            Err((topic, code)) => return Err(Error::NotReady(format!("{topic}: {code}"))),
         }
     }
-    // Looked at once more: they have to have leaders, and to be as wanted.
-    Ok(Attempt::Again("they are being made".into()))
+    Ok(())
 }
 
-fn transient(error: &KafkaError) -> Result<Attempt, Error> {
+fn failure(error: &KafkaError) -> Error {
     match error.rdkafka_error_code() {
-        Some(code) if is_final(code) => Err(Error::Refused(code.to_string())),
-        _ => Ok(Attempt::Again(error.to_string())),
+        Some(code) if is_final(code) => Error::Refused(code.to_string()),
+        _ => Error::NotReady(error.to_string()),
     }
 }
 
@@ -341,7 +323,7 @@ mod tests {
 
     fn plan() -> Plan {
         let options = KafkaOptions { partitions: 12, retention_hours: 24, ..KafkaOptions::default() };
-        plans("parlor", &["router".to_owned()], 64, &options).remove(0)
+        plans("parlor", &["router".to_owned()], 64, &options).remove(1)
     }
 
     fn there(changed: &[(&str, &str)]) -> There {
@@ -380,10 +362,12 @@ mod tests {
 
     #[test]
     fn the_bridge_has_a_partition_for_each_slot_and_forgets_soon() {
-        let plans = plans("chat", &["router".to_owned(), "shout".to_owned()], 64, &KafkaOptions::default());
+        let plans =
+            plans("chat", &["shout".to_owned(), "router".to_owned(), "shout".to_owned()], 64, &KafkaOptions::default());
         let names: Vec<&str> = plans.iter().map(|plan| plan.name.as_str()).collect();
-        assert_eq!(names, ["chat.router", "chat.shout", "chat.dead-letter", "chat.bridge"]);
-        assert_eq!((plans[3].partitions, plans[3].retention), (64, BRIDGE));
-        assert!(plans[3].words(WANTED).contains("--partitions 64 --replication-factor 3"));
+        let control = ["chat.auto-reply.config", "chat.router", "chat.scripts.config"];
+        assert_eq!(names, [&control[..], &["chat.shout", "chat.dead-letter", "chat.bridge"]].concat());
+        assert_eq!((plans[5].partitions, plans[5].retention), (64, BRIDGE));
+        assert!(plans[5].words(WANTED).contains("--partitions 64 --replication-factor 3"));
     }
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::gave_way;
 use crate::ids::{ConversationId, MessageUid, Seq, UserId};
 use crate::store::Error;
-use crate::store::connection::{Lease, PostgresPool, Tx, within};
+use crate::store::connection::{Lease, PostgresPool, within};
 use crate::store::inbox::{Assigned, Placed, Placement, assign, participants_text, wanted};
 
 /// How often a transaction that gave way to another one is done again at once.
@@ -43,25 +43,24 @@ async fn write_once(
     batch: &[Placement],
     is_known: &impl Fn(&ConversationId) -> bool,
 ) -> Result<Vec<Placed>, Error> {
-    let mut tx = pool.begin().await?;
-    let Tx::Postgres(lease) = &mut tx else { return Err(Error::Sql(sqlx::Error::PoolClosed)) };
-    make_conversations(lease, batch, is_known).await?;
+    let mut lease = pool.begin().await?;
+    make_conversations(&mut lease, batch, is_known).await?;
     let first = first_of_each(batch);
     let wanted_places = wanted(batch, |n| first[n]);
-    let before = give_places(lease, &wanted_places).await?;
-    let ids = insert_messages(lease, batch, &first).await?;
+    let before = give_places(&mut lease, &wanted_places).await?;
+    let ids = insert_messages(&mut lease, batch, &first).await?;
     if ids.iter().zip(&first).any(|(id, first)| *first && id.is_none()) {
         // Some were there before. Nobody has seen the places meant for them: they are given back.
         let taken = wanted(batch, |n| ids[n].is_some());
         let left = wanted_places.iter().map(|(user, n)| (*user, n - taken.get(user).copied().unwrap_or_default()));
         let left: Vec<(UserId, i64)> = left.filter(|(_, n)| *n > 0).collect();
-        give_back(lease, &left).await?;
+        give_back(&mut lease, &left).await?;
     }
     let Assigned { placed, rows, kept_out } = assign(batch, &ids, before);
-    insert_inbox(lease, &rows).await?;
-    keep_out(lease, kept_out).await?;
-    remember_answers(lease, batch).await?;
-    tx.commit().await?;
+    insert_inbox(&mut lease, &rows).await?;
+    keep_out(&mut lease, kept_out).await?;
+    remember_answers(&mut lease, batch).await?;
+    lease.commit().await?;
     Ok(placed)
 }
 
@@ -142,17 +141,14 @@ async fn give_back(lease: &mut Lease, places: &[(UserId, i64)]) -> Result<(), Er
 }
 
 /// Inserts what is not there yet; an id for each that is new, ascending in the order of the batch.
-async fn insert_messages(
-    lease: &mut Lease,
-    batch: &[Placement],
-    first: &[bool],
-) -> Result<Vec<Option<i64>>, Error> {
+async fn insert_messages(lease: &mut Lease, batch: &[Placement], first: &[bool]) -> Result<Vec<Option<i64>>, Error> {
     let mut sorted: Vec<(usize, &Placement)> = batch.iter().enumerate().filter(|(n, _)| first[*n]).collect();
     sorted.sort_unstable_by_key(|(_, placement)| placement.message_uid);
     // Positions in an array begin with 1.
     let positions = sorted.iter().map(|(n, _)| i32::try_from(n + 1).unwrap_or(i32::MAX)).collect::<Vec<i32>>();
     let of = |pick: fn(&Placement) -> Uuid| sorted.iter().map(|(_, placement)| pick(placement)).collect::<Vec<Uuid>>();
-    let number = |pick: fn(&Placement) -> i64| sorted.iter().map(|(_, placement)| pick(placement)).collect::<Vec<i64>>();
+    let number =
+        |pick: fn(&Placement) -> i64| sorted.iter().map(|(_, placement)| pick(placement)).collect::<Vec<i64>>();
     let bodies: Vec<&[u8]> = sorted.iter().map(|(_, placement)| placement.message_body.as_bytes()).collect();
     let automatic: Vec<bool> = sorted.iter().map(|(_, placement)| placement.from_auto_reply).collect();
     let query = sqlx::query(
@@ -175,7 +171,8 @@ async fn insert_messages(
     let rows = within(lease.limit, query.fetch_all(lease.connection()?)).await?;
     let given = rows.iter().map(|row| Ok((MessageUid(row.try_get(0)?), row.try_get(1)?)));
     let given = given.collect::<Result<HashMap<MessageUid, i64>, sqlx::Error>>()?;
-    let id = |(n, placement): (usize, &Placement)| first[n].then(|| given.get(&placement.message_uid).copied()).flatten();
+    let id =
+        |(n, placement): (usize, &Placement)| first[n].then(|| given.get(&placement.message_uid).copied()).flatten();
     Ok(batch.iter().enumerate().map(id).collect())
 }
 

@@ -53,33 +53,33 @@ pub(in crate::store) async fn write(
     Ok(placed)
 }
 
-    async fn make_conversations(
-        tx: &mut SqliteConnection,
-        batch: &[Placement],
-        is_known: impl Fn(&ConversationId) -> bool,
-    ) -> Result<(), Error> {
-        for placement in batch {
-            if is_known(&placement.conversation_id) {
-                continue;
-            }
-            sqlx::query(
-                "INSERT INTO conversations (id, participants, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-            )
-            .bind(placement.conversation_id.0)
-            .bind(participants_text(&placement.participants)?)
-            .bind(placement.sent_at.timestamp_millis())
-            .execute(&mut *tx)
-            .await?;
-            for (sql, rows) in INSERT_MEMBERS.of(Dialect::Sqlite, &placement.participants) {
-                let mut query = sqlx::query(sql);
-                for member in rows {
-                    query = query.bind(member.0).bind(placement.conversation_id.0);
-                }
-                query.execute(&mut *tx).await?;
-            }
+async fn make_conversations(
+    tx: &mut SqliteConnection,
+    batch: &[Placement],
+    is_known: impl Fn(&ConversationId) -> bool,
+) -> Result<(), Error> {
+    for placement in batch {
+        if is_known(&placement.conversation_id) {
+            continue;
         }
-        Ok(())
+        sqlx::query(
+            "INSERT INTO conversations (id, participants, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        )
+        .bind(placement.conversation_id.0)
+        .bind(participants_text(&placement.participants)?)
+        .bind(placement.sent_at.timestamp_millis())
+        .execute(&mut *tx)
+        .await?;
+        for (sql, rows) in INSERT_MEMBERS.of(Dialect::Sqlite, &placement.participants) {
+            let mut query = sqlx::query(sql);
+            for member in rows {
+                query = query.bind(member.0).bind(placement.conversation_id.0);
+            }
+            query.execute(&mut *tx).await?;
+        }
     }
+    Ok(())
+}
 
 /// Inserts what is not there yet; an id for each that is new. The ids are given here, under the transaction's lock: to
 /// have the database return one for each row costs a message between threads for each row.

@@ -178,5 +178,5 @@ fn judge(members: &[&Process; 3], killed: u128) {
         assert!(held.contains(*what), "{what:?} ran again, and the one that was killed never had it");
         assert!(!told.contains(*what), "{what:?} ran again, and was finished long before the kill");
     }
-    println!("{} of {} records ran again", again.len(), runs.len());
+    say(&format!("{} of {} records ran again", again.len(), runs.len()));
 }

@@ -6,8 +6,9 @@ use super::{Member, Redis, Slot, UserId, until};
 
 /// Two nodes that see each other.
 async fn two(redis: &Redis) -> (Member, Member) {
-    let (first, second) = (Member::any(redis, "a"), Member::any(redis, "b"));
-    first.seated().await;
+    let first = Member::any(redis, "a");
+    assert_eq!(first.seated().await.slot, Slot(0));
+    let second = Member::any(redis, "b");
     second.seated().await;
     first.sees(2).await;
     second.sees(2).await;

@@ -16,9 +16,12 @@ async fn what_a_user_sends_over_two_nodes_counts_together_on_both_sides_of_the_l
         node.seated().await;
     }
     let rate = Rate { burst: 20, interval: DAY };
-    for n in 0..20 {
-        nodes[n % 2].rates().message(UserId(1), rate).await.unwrap_or_else(|wait| panic!("the {n}th waits {wait:?}"));
+    let mut given = 0;
+    for n in 0..40 {
+        given += usize::from(nodes[n % 2].rates().message(UserId(1), rate).await.is_ok());
     }
+    // What was taken ahead on a node and not used within half a second is lost: so much a slow machine may cost.
+    assert!((18..=20).contains(&given), "{given}");
     for node in &nodes {
         let wait = node.rates().message(UserId(1), rate).await.unwrap_err();
         assert!(wait <= DAY && wait > DAY - Duration::from_secs(60), "{wait:?}");
