@@ -27,7 +27,7 @@ pub(super) struct Query<'q> {
 }
 
 /// What is bound.
-enum Value<'q> {
+pub(super) enum Value<'q> {
     Int(Option<i64>),
     Bool(Option<bool>),
     Text(Option<&'q str>),
