@@ -35,7 +35,6 @@ async fn once(by: &mut Socket, to: &Account) -> String {
 }
 
 #[tokio::test]
-#[ignore = "until nodes start as a cluster"]
 async fn a_message_finds_its_people_on_whatever_node_and_device_they_are_in_order() {
     let (world, here, there) = two(&[]).await;
     let (ada, bob) = (here.register("ada").await, there.register("bob").await);
@@ -67,7 +66,6 @@ async fn a_message_finds_its_people_on_whatever_node_and_device_they_are_in_orde
 }
 
 #[tokio::test]
-#[ignore = "until nodes start as a cluster"]
 async fn typing_presence_and_read_marks_go_between_nodes() {
     let (world, here, there) = two(&[]).await;
     let (ada, bob) = (here.register("ada").await, there.register("bob").await);
@@ -94,7 +92,6 @@ async fn typing_presence_and_read_marks_go_between_nodes() {
 }
 
 #[tokio::test]
-#[ignore = "until nodes start as a cluster"]
 async fn logins_that_end_and_users_who_are_disabled_are_out_on_every_node() {
     let (world, here, there) = two(&[]).await;
     let ada = here.register("ada").await;
@@ -119,7 +116,6 @@ async fn logins_that_end_and_users_who_are_disabled_are_out_on_every_node() {
 }
 
 #[tokio::test]
-#[ignore = "until nodes start as a cluster"]
 async fn what_one_may_do_in_a_while_is_counted_over_all_nodes() {
     let limits = [
         ("SESSION__MESSAGES_PER_SECOND", "1"),
@@ -152,7 +148,6 @@ async fn what_one_may_do_in_a_while_is_counted_over_all_nodes() {
 }
 
 #[tokio::test]
-#[ignore = "until nodes start as a cluster"]
 async fn what_is_set_on_one_node_runs_for_messages_that_come_by_another() {
     let (world, here, there) = two(&[]).await;
     let (ada, bob, carol) = (here.register("ada").await, there.register("bob").await, there.register("carol").await);

@@ -21,14 +21,13 @@ fn habits() -> Habits {
         order: Order::AsTried,
         rate: 20,
         silence: Duration::from_secs(5),
-        patience: Duration::from_secs(120),
+        patience: Duration::from_secs(180),
         leaves_when_told: true,
         ..Habits::default()
     }
 }
 
 #[tokio::test]
-#[ignore = "until nodes start as a cluster"]
 async fn whatever_dies_stops_or_is_cut_off_no_accepted_message_is_lost_doubled_or_out_of_order() {
     let seed = seed("faults");
     let soak = std::env::var("PARLOR_SOAK_SECONDS").ok().map(|text| Duration::from_secs(text.parse().unwrap()));

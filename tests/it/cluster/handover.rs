@@ -30,7 +30,6 @@ fn habits() -> Habits {
 }
 
 #[tokio::test]
-#[ignore = "until nodes start as a cluster"]
 async fn a_rolling_restart_under_load_loses_and_repeats_nothing() {
     let seed = seed("rolling");
     let mut world = World::shared(3, &[]).await;
@@ -58,7 +57,6 @@ async fn a_rolling_restart_under_load_loses_and_repeats_nothing() {
 }
 
 #[tokio::test]
-#[ignore = "until nodes start as a cluster"]
 async fn a_node_that_an_administrator_drains_by_another_hands_over_its_clients_and_ends() {
     let seed = seed("drain");
     let mut world = World::shared(3, &[]).await;
@@ -119,7 +117,6 @@ impl Crowd {
 }
 
 #[tokio::test]
-#[ignore = "until nodes start as a cluster"]
 async fn a_node_that_comes_gets_its_share_and_then_all_is_quiet() {
     const SOCKETS: usize = 240;
     // Even is 80 on each; within a tenth of it.

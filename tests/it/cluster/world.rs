@@ -18,7 +18,7 @@ use crate::app::{TestApp, lasting_port};
 use crate::crash::server::{Home, SETTINGS, Server, Starting};
 
 /// Within this time a node must be ready after whatever was wrong is right again.
-pub(crate) const RECOVERY: Duration = Duration::from_secs(60);
+pub(crate) const RECOVERY: Duration = Duration::from_secs(120);
 const KEYS: &str = "test:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 /// Small topics: brokers on a busy machine take their time for each partition.
 const SMALL: &str = "[cluster]\nslots = 8\n[kafka]\npartitions = 6\n";
