@@ -44,7 +44,7 @@ impl Limits {
     #[must_use]
     pub fn new(options: &LoginLimits, clock: &Clock) -> Self {
         Self {
-            options: options.clone(),
+            options: *options,
             everywhere: OnceLock::new(),
             account: Limit::new(options.per_account, clock, MAX_KEYS),
             address: Limit::new(options.per_address, clock, MAX_KEYS),
