@@ -25,7 +25,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let kind = arguments.first().map_or("sqlite", String::as_str).to_owned();
     let place = arguments.get(1).cloned();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     println!(
         "{kind}: {BODY_BYTES}-byte messages between two of {USERS} users, two places each; {} s each",
         DURATION.as_secs()

@@ -209,9 +209,12 @@ async fn keep_out(lease: &mut Lease, mut rows: Vec<(UserId, i64)>) -> Result<(),
     Ok(())
 }
 
+/// Whose auto-reply answered whom, with which text.
+type AnswerKey = (UserId, UserId, [u8; 32]);
+
 /// Remembers the answers that these messages got: of one owner to one sender with one text, the last.
 async fn remember_answers(lease: &mut Lease, batch: &[Placement]) -> Result<(), Error> {
-    let mut last: BTreeMap<(UserId, UserId, [u8; 32]), (DateTime<Utc>, MessageUid)> = BTreeMap::new();
+    let mut last: BTreeMap<AnswerKey, (DateTime<Utc>, MessageUid)> = BTreeMap::new();
     for placement in batch {
         for answered in &placement.answered {
             let sent = (placement.sent_at, placement.message_uid);
