@@ -77,7 +77,9 @@ impl Redis {
             Client::open(self.url()).ok()?.get_connection_with_timeout(Duration::from_secs(5)).ok()?;
         let (name, arguments) = command.split_first()?;
         let mut command = cmd(name);
-        arguments.iter().for_each(|argument| drop(command.arg(argument)));
+        for argument in arguments {
+            command.arg(argument);
+        }
         command.query(&mut connection).ok()
     }
 }
