@@ -70,7 +70,7 @@ for (const [name, scheme, viewport] of [
     await expect(page.locator('.made').first()).toBeVisible({ timeout: 30_000 });
     await look('workshop-template');
     await page.getByRole('button', { name: 'Save and activate' }).click();
-    await expect(page.getByText('Version 1 is running')).toBeVisible();
+    await expect(page.getByText('Version 1 is running').first()).toBeVisible();
     await server.send({ ...ada.account, accessToken: (await server.account('dora')).accessToken }, [ada.account.id], 'Hello, is anybody in?');
     for (const panel of ['Versions', 'Log', 'Figures']) {
       await page.getByRole('tab', { name: panel }).click();
