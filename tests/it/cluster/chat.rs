@@ -85,7 +85,9 @@ async fn typing_presence_and_read_marks_go_between_nodes() {
     // Somebody who is there twice, on two nodes, is not gone when one of them is.
     let second = here.socket(&bob).await;
     at_bob.close().await;
-    at_ada.expect_none("presence", Duration::from_millis(4500)).await;
+    let told = at_ada.gather("presence", Duration::from_millis(4500)).await;
+    // That somebody is there may be said twice, by each node; that they are gone may not.
+    assert!(told.iter().all(|frame| frame["online"] == true), "{told:?}");
     second.close().await;
     assert_eq!(at_ada.expect("presence").await, presence(&bob, false));
     world.stop().await;

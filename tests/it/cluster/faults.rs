@@ -12,6 +12,8 @@ use crate::crash::load::{Habits, Load};
 const NODES: usize = 3;
 const BROKERS: usize = 3;
 const USERS: usize = 5;
+/// Of a deck, so many are played in `make test`; the seed says which. A soak plays all.
+const EVENTS: usize = 12;
 /// After each fault, so many messages are accepted before the next.
 const BETWEEN: usize = 40;
 
@@ -31,6 +33,7 @@ fn habits() -> Habits {
 async fn whatever_dies_stops_or_is_cut_off_no_accepted_message_is_lost_doubled_or_out_of_order() {
     let seed = seed("faults");
     let soak = std::env::var("PARLOR_SOAK_SECONDS").ok().map(|text| Duration::from_secs(text.parse().unwrap()));
+    let events = if soak.is_some() { usize::MAX } else { EVENTS };
     let begun = Instant::now();
     let mut world = World::breakable(NODES, &[]).await;
     eprintln!("{:?}: three nodes, three brokers, Postgres and Redis are up", begun.elapsed());
@@ -40,7 +43,7 @@ async fn whatever_dies_stops_or_is_cut_off_no_accepted_message_is_lost_doubled_o
     let begun = Instant::now();
     let mut happened = 0;
     for round in 0.. {
-        for event in deck(seed.wrapping_add(round), NODES, BROKERS) {
+        for event in deck(seed.wrapping_add(round), NODES, BROKERS).into_iter().take(events) {
             happen(&event, &mut world, &load, begun).await;
             happened += event.faults.len();
         }
