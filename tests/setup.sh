@@ -4,7 +4,7 @@
 # of a cluster (scripts/servers.sh). Does nothing when it is there. `make test` calls it.
 set -eu
 
-bash "$(dirname "$0")/../scripts/servers.sh" postgres redis kafka faketime
+bash "$(dirname "$0")/../scripts/servers.sh" postgres redis kafka faketime prometheus nginx
 
 # The tests of the web page use the system's browser.
 if [ -z "${CHROMIUM:-}" ] && [ ! -x /usr/bin/chromium ]; then
