@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::app::{TestApp, reply};
 
 /// Every route there is, and whether it is for administrators.
-const ROUTES: [(&str, &str); 34] = [
+const ROUTES: [(&str, &str); 35] = [
     ("post", "/api/v1/users"),
     ("get", "/api/v1/users"),
     ("post", "/api/v1/login"),
