@@ -7,9 +7,7 @@ use std::process::Command;
 use parlor::config::Config;
 use serde_json::{Value, json};
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
+use crate::app::root;
 
 /// The manifests for these values.
 fn rendered(values: Option<&Path>) -> Vec<Value> {
