@@ -1,5 +1,6 @@
 //! Two real nodes on Kafka, Postgres and Redis: whoever is on one reaches whoever is on the other.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::json;
@@ -25,6 +26,10 @@ impl Ground {
     }
 
     pub(crate) async fn node(&self, more: &[(&str, &str)]) -> TestApp {
+        self.node_in(more, &[]).await
+    }
+
+    async fn node_in(&self, more: &[(&str, &str)], environment: &[(&str, &str)]) -> TestApp {
         let quoted = |text: &str| format!("{text:?}");
         let settings = [
             ("kafka_brokers", quoted(&Kafka::shared().bootstrap())),
@@ -43,7 +48,7 @@ impl Ground {
         ];
         let settings = settings.iter().map(|(key, value)| (*key, value.as_str()));
         let settings: Vec<(&str, &str)> = settings.chain(more.iter().copied()).collect();
-        TestApp::with(&settings).await
+        TestApp::in_environment(&settings, environment).await
     }
 
     async fn two(&self, more: &[(&str, &str)]) -> (TestApp, TestApp) {
@@ -141,4 +146,51 @@ async fn without_redis_everything_goes_on_and_it_heals() {
     }
     of_ada.accepted(send_frame(&[&bob], "with", "3")).await;
     assert_eq!(late.messages(1).await[0]["messageBody"], "with");
+}
+
+/// A certificate for this machine that it signed itself, and its key.
+fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
+    let (certificate, key) = (folder.join("ca.pem"), folder.join("key.pem"));
+    let mut openssl = std::process::Command::new("openssl");
+    openssl.args("req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost".split(' '));
+    openssl.args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-out"]).arg(&certificate);
+    let made = openssl.arg("-keyout").arg(&key).output().expect("openssl");
+    assert!(made.status.success(), "{made:?}");
+    (certificate, key)
+}
+
+#[tokio::test]
+async fn postgres_and_redis_are_spoken_to_in_secret_and_checked_against_their_certificates() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ca, key) = certificate(folder.path());
+    let postgres = Postgres::start(&["fsync=off"]);
+    postgres.speak_tls(&ca, &key);
+    let redis = Redis::with_tls(&ca, &key).await;
+    let database = postgres.url("postgres");
+    let secret = |mode: &str| format!("{:?}", format!("{database}?sslmode={mode}&sslrootcert={}", ca.display()));
+    let ground = Ground::new().await;
+    let (url, tls) = (secret("verify-full"), format!("{:?}", redis.tls_url()));
+    let settings = [("database_url", url.as_str()), ("redis_url", tls.as_str())];
+    let node = ground.node_in(&settings, &[("SSL_CERT_FILE", ca.to_str().unwrap())]).await;
+    node.until_metric("parlor_redis_up", PATIENCE, |up| up > 0.5).await;
+    let (ada, bob) = (node.register("ada").await, node.register("bob").await);
+    let mut of_bob = node.socket(&bob).await;
+    node.socket(&ada).await.accepted(send_frame(&[&bob], "hush", "1")).await;
+    assert_eq!(of_bob.messages(1).await[0]["messageBody"], "hush");
+    assert_eq!(
+        postgres.sql(
+            "postgres",
+            "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+        WHERE application_name = 'parlor'"
+        ),
+        "t"
+    );
+    // Nobody whom this machine trusts has signed it.
+    let stranger = ground.node(&[("redis_url", &tls)]).await;
+    stranger.until_metric("parlor_redis_up", PATIENCE, |up| up < 0.5).await;
+    assert!(
+        stranger.process().log().iter().any(|line| line.contains("certificate")),
+        "{:#?}",
+        stranger.process().log()
+    );
 }
