@@ -1,0 +1,34 @@
+// Time: the moment when the message was sent, in UTC.
+
+type CurrentDateTimeRequestType: void {
+  .format?: string
+}
+
+type GetDateTimeRequest: long {
+  .format?: string
+}
+
+type DateValuesType: void {
+  .day: int
+  .month: int
+  .year: int
+}
+
+interface TimeInterface {
+RequestResponse:
+  getCurrentDateTime( CurrentDateTimeRequestType )( string ) throws InvalidFormat,
+  getCurrentDateValues( void )( DateValuesType ),
+  getCurrentTimeMillis( void )( long ),
+  getDateTime( GetDateTimeRequest )( string ) throws InvalidFormat
+}
+
+service Time {
+  inputPort Operations {
+    location: "local"
+    interfaces: TimeInterface
+  }
+
+  foreign java {
+    class: "parlor.jolie.services.Time"
+  }
+}
