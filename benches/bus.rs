@@ -41,7 +41,7 @@ async fn measure(bus: &EmbeddedBus, outstanding: usize) {
         let committer = consumer.committer();
         while let Ok(records) = consumer.receive(1024).await {
             for record in records {
-                committer.commit(record.place.partition, record.place.offset.next());
+                committer.commit(record.claim(), record.place.offset.next());
             }
         }
     };

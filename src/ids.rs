@@ -56,6 +56,17 @@ impl Seq {
     }
 }
 
+/// A numbered seat in the cluster: one node's at a time, and a partition of the bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Slot(pub u16);
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 uid! {
     /// A message, the same on every retry and re-run.
     MessageUid

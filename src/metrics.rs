@@ -121,6 +121,9 @@ declare! {
     counter session_closed(reason) "parlor_sessions_closed_total"
         /// Websockets closed, by reason.
         ;
+    counts handed_over(reason) "parlor_sessions_handed_over_total"
+        /// Websockets that were sent to other nodes: `drain`, or `shed` because this one had more than its share.
+        ;
     counter gap_healed() "parlor_gaps_healed_total"
         /// Pages of an inbox that sessions read because pushed messages were missing.
         ;

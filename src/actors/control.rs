@@ -61,11 +61,16 @@ impl Listener {
                 }
             };
             for record in records {
+                let claim = record.claim();
+                if !committer.holds(claim) {
+                    committer.give_back(claim, record.place.offset);
+                    continue;
+                }
                 if let Err((label, reason)) = self.apply(control, &record).await {
                     put_aside(self.bus.as_ref(), &record, label, &reason).await?;
                 }
                 // To apply one again changes nothing, so a position that is not durable yet is no harm.
-                committer.commit(record.place.partition, record.place.offset.next());
+                committer.commit(claim, record.place.offset.next());
             }
         }
     }

@@ -46,7 +46,7 @@ pub async fn feed(
             for Abandoned { record, crashes } in tracker.abandoned().await {
                 crate::metrics::abandoned("stage");
                 let crashed = (crashes >= MAX_ATTEMPTS).then(|| format!("its stage crashed over it {crashes} times"));
-                let ticket = tracker.begin_again(record.clone()).await;
+                let Some(ticket) = tracker.begin_again(record.clone()).await else { continue };
                 take(bus.as_ref(), &topic, record, ticket, crashed, &jobs).await?;
             }
         }
@@ -58,7 +58,7 @@ pub async fn feed(
         match records {
             Ok(records) => {
                 for record in records {
-                    let ticket = tracker.begin(record.clone()).await;
+                    let Some(ticket) = tracker.begin(record.clone()).await else { continue };
                     take(bus.as_ref(), &topic, record, ticket, None, &jobs).await?;
                 }
             }

@@ -150,6 +150,17 @@ pub enum End {
 #[rtype(result = "usize")]
 pub struct SpreadReconnect(pub Duration);
 
+/// Tells some sessions to go to another node and closes them; says how many. Sent by a node that leaves, or that has more
+/// than its share.
+#[derive(Message)]
+#[rtype(result = "usize")]
+pub struct HandOver {
+    /// How many at most.
+    pub most: usize,
+    /// Over which time they come back.
+    pub jitter: Duration,
+}
+
 /// How many sessions live here.
 #[derive(Message)]
 #[rtype(result = "usize")]
@@ -325,6 +336,20 @@ impl Handler<SpreadReconnect> for Registry {
             tell(&link.addr, "session", Wake);
         }
         self.sessions
+    }
+}
+
+impl Handler<HandOver> for Registry {
+    type Result = usize;
+
+    fn handle(&mut self, order: HandOver, _: &mut Self::Context) -> usize {
+        let staying = self.links().filter(|link| link.flags.ended().is_none());
+        let going: Vec<&Link> = staying.take(order.most).collect();
+        let millis = u64::try_from(order.jitter.as_millis()).unwrap_or(u64::MAX);
+        for (link, n) in going.iter().zip(0u64..) {
+            link.flags.reconnect(millis.saturating_mul(n) / going.len().max(1) as u64);
+        }
+        Self::end(going.iter().copied(), Close::Drained)
     }
 }
 

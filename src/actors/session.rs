@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use actix::prelude::*;
 use bytestring::ByteString;
@@ -36,6 +38,8 @@ const PAGE_MESSAGES: u32 = 256;
 const PAGE_BYTES: usize = 256 * 1024;
 /// A replay reads its next page when less than this waits to be written.
 const LOW_WATER: usize = 64 * 1024;
+/// How long a session that goes to another node waits for its last answers.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Messages of the user's inbox; sent by the registry. Left out when the mailbox is full, see [`Flags`].
 #[derive(Message)]
@@ -61,6 +65,8 @@ pub struct SessionDeps {
     pub clock: Clock,
     /// Bounds and intervals.
     pub options: SessionOptions,
+    /// Whether the node takes nobody in any more.
+    pub draining: Arc<AtomicBool>,
     /// Open sockets and requests under way.
     pub busy: BusyCount,
 }
@@ -81,6 +87,8 @@ pub struct SessionActor {
     confirming: bool,
     /// A draft waits at the door.
     admitting: bool,
+    /// Sent to another node; closes as soon as what was sent has its answer.
+    leaving: bool,
     timer: Option<SpawnHandle>,
     stall_timer: bool,
 }
@@ -120,6 +128,7 @@ impl SessionActor {
             unconfirmed: VecDeque::new(),
             confirming: false,
             admitting: false,
+            leaving: false,
             timer: None,
             stall_timer: false,
         }
@@ -181,15 +190,29 @@ impl SessionActor {
         {
             self.send(ServerFrame::Reconnect { after_ms }.text(), context);
         }
-        if let Some(close) = self.flags.ended() {
-            self.close(close, context);
-            return;
+        match self.flags.ended() {
+            Some(Close::Drained) if matches!(self.phase, Phase::Open(_)) => return self.leave(context),
+            Some(close) => return self.close(close, context),
+            None => {}
         }
         let head = self.flags.head();
         self.with(context, |session, _, _| {
             session.exists(head);
             session.read_on().into_iter().collect()
         });
+    }
+
+    /// Reads no more, and closes when all that was sent has its `accepted`: a client that goes to another node should not
+    /// have to wonder. What it wrote meanwhile it sends again there.
+    fn leave(&mut self, context: &mut Context<Self>) {
+        if !self.leaving {
+            self.leaving = true;
+            self.set_gate();
+            context.run_later(LAST_ANSWERS, |actor, context| actor.close(Close::Drained, context));
+        }
+        if !self.admitting && !self.confirming {
+            self.close(Close::Drained, context);
+        }
     }
 
     /// One timer, always set for what comes next.

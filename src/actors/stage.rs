@@ -85,6 +85,7 @@ impl Hops {
     async fn put_aside(&self, job: Job, label: &'static str, reason: &str) -> Result<(), bus::Error> {
         let record = Record {
             place: job.ticket.place().clone(),
+            term: job.ticket.claim().term,
             key: key(job.envelope.sender_id),
             payload: job.envelope.to_bytes().into(),
         };

@@ -10,11 +10,12 @@ use actix_web::web::Data;
 use actix_web::{App, HttpServer, rt};
 use anyhow::Context as _;
 use clap::Args;
+use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Map, Value, json};
 use socket2::{Domain, Socket, Type};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::actors::node::Node;
+use crate::actors::node::{Node, Startup};
 use crate::clock::Clock;
 use crate::config::LogFormat;
 use crate::config::{self, Config};
@@ -103,44 +104,17 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     // Taken before the folder is touched, opened when there is somebody to answer.
     let public_socket = take("listen", server.listen)?;
     let internal_socket = take("internal_listen", server.internal_listen)?;
-    let max_request = config.session.max_frame_bytes();
-    let node = Node::start(config, &Catalogue::standard(), Clock::system()).await?;
+    let startup = Startup::default();
+    let (internal_address, internal) = serve_internal(internal_socket, &server, &startup, recorder)?;
 
-    let (state, deps, handle) = (Data::new(node.http_state()), Data::from(node.session_deps()), node.handle());
-    let handle_data = Data::new(handle.clone());
-    let public = {
-        let handle_data = handle_data.clone();
-        HttpServer::new(move || {
-            App::new()
-                .app_data(state.clone())
-                .app_data(deps.clone())
-                .app_data(handle_data.clone())
-                .configure(http::api(max_request, &deps.options.allowed_origins, deps.busy.clone()))
-        })
+    let (catalogue, waits) = (Catalogue::standard(), config.is_cluster());
+    let node = tokio::select! {
+        node = Node::start(config, &catalogue, Clock::system(), &startup) => node?,
+        // A node alone starts in a moment; one of many may wait for others for long.
+        () = stop_signals.next(), if waits => return Ok(()),
     };
-    let workers = if server.workers == 0 { std::thread::available_parallelism()?.get() } else { server.workers };
-    let public = public
-        .workers(workers)
-        .max_connections(MAX_CONNECTIONS)
-        .client_request_timeout(REQUEST_HEAD)
-        .disable_signals()
-        .listen(open(public_socket).with_context(|| format!("listen: cannot serve on {}", server.listen))?)?;
-    let recorder = Data::new(recorder);
-    let internal = HttpServer::new(move || {
-        App::new().app_data(handle_data.clone()).app_data(recorder.clone()).configure(http::internal::routes)
-    })
-    .workers(1)
-    .disable_signals()
-    .listen(
-        open(internal_socket)
-            .with_context(|| format!("internal_listen: cannot serve on {}", server.internal_listen))?,
-    )?;
-
-    let (address, internal_address) = (first(public.addrs()), first(internal.addrs()));
-    let (public, internal) = (public.run(), internal.run());
-    let (public_handle, internal_handle) = (public.handle(), internal.handle());
-    rt::spawn(public);
-    rt::spawn(internal);
+    let handle = node.handle();
+    let (address, public) = serve_public(public_socket, &server, &node)?;
     say(&format!("parlor ready: http://{address} (internal http://{internal_address})"));
 
     let outcome = tokio::select! {
@@ -148,13 +122,62 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         () = handle.asked_to_stop() => Ok(()),
         reason = handle.failed() => Err(anyhow::anyhow!("stopping at once, nothing accepted is lost: {reason}")),
     };
-    stop(node, public_handle, internal_handle, outcome.is_ok(), &mut stop_signals).await;
+    stop(node, public, internal, outcome.is_ok(), &mut stop_signals).await;
     outcome
 }
 
-/// In order: no new connections, drain, then the files.
+/// Health and metrics: there from the start, for a node may wait long for others.
+fn serve_internal(
+    socket: Socket,
+    server: &Config,
+    startup: &Startup,
+    recorder: Option<PrometheusHandle>,
+) -> anyhow::Result<(String, ServerHandle)> {
+    let (startup, recorder) = (Data::new(startup.clone()), Data::new(recorder));
+    let internal = HttpServer::new(move || {
+        App::new().app_data(startup.clone()).app_data(recorder.clone()).configure(http::internal::routes)
+    })
+    .workers(1)
+    .disable_signals()
+    .listen(open(socket).with_context(|| format!("internal_listen: cannot serve on {}", server.internal_listen))?)?;
+    let address = first(internal.addrs());
+    let running = internal.run();
+    let handle = running.handle();
+    rt::spawn(running);
+    Ok((address, handle))
+}
+
+/// Sockets and HTTP.
+fn serve_public(socket: Socket, server: &Config, node: &Node) -> anyhow::Result<(String, ServerHandle)> {
+    let (state, deps, handle) = (Data::new(node.http_state()), Data::from(node.session_deps()), node.handle());
+    let (handle, max_request) = (Data::new(handle), server.session.max_frame_bytes());
+    let public = HttpServer::new(move || {
+        App::new().app_data(state.clone()).app_data(deps.clone()).app_data(handle.clone()).configure(http::api(
+            max_request,
+            &deps.options.allowed_origins,
+            deps.busy.clone(),
+        ))
+    });
+    let workers = if server.workers == 0 { std::thread::available_parallelism()?.get() } else { server.workers };
+    let public = public
+        .workers(workers)
+        .max_connections(MAX_CONNECTIONS)
+        .client_request_timeout(REQUEST_HEAD)
+        .disable_signals()
+        .listen(open(socket).with_context(|| format!("listen: cannot serve on {}", server.listen))?)?;
+    let address = first(public.addrs());
+    let running = public.run();
+    let handle = running.handle();
+    rt::spawn(running);
+    Ok((address, handle))
+}
+
+/// In order: no new connections, drain, then the files. A node among others answers requests to the end: what its ingress
+/// still sends here must not hang.
 async fn stop(node: Node, public: ServerHandle, internal: ServerHandle, drain: bool, stop_signals: &mut StopSignals) {
-    public.pause().await;
+    if !node.is_one_of_many() {
+        public.pause().await;
+    }
     if drain {
         tokio::select! {
             () = node.drain() => {}

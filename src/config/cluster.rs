@@ -1,5 +1,7 @@
 //! Settings of a node among others: its slot, and how it hands clients over.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
 use super::Config;
@@ -13,11 +15,25 @@ const MOST_SLOTS: u32 = 1024;
 pub struct ClusterOptions {
     /// Slots, and so nodes, that there may be at most: 1 to 1024. Each is a partition of the bridge. The same on all nodes.
     pub slots: u32,
+    /// Clients a second that a node which is told to stop sends to others: at least 1.
+    pub handover_per_second: u32,
+    /// Milliseconds over which those who are sent away at once come back.
+    pub handover_jitter_ms: u64,
+    /// Clients a second that a node with more than its share sends to others; 0: none.
+    pub shed_per_second: u32,
 }
 
 impl Default for ClusterOptions {
     fn default() -> Self {
-        Self { slots: 64 }
+        Self { slots: 64, handover_per_second: 500, handover_jitter_ms: 200, shed_per_second: 50 }
+    }
+}
+
+impl ClusterOptions {
+    /// Over which time those who are sent away at once come back.
+    #[must_use]
+    pub fn handover_jitter(&self) -> Duration {
+        Duration::from_millis(self.handover_jitter_ms)
     }
 }
 
@@ -62,6 +78,9 @@ pub(super) fn check(config: &Config) -> Result<(), Error> {
     let missing = |missing, because, why| Err(Error::Missing { missing, because, why });
     if !(1..=MOST_SLOTS).contains(&config.cluster.slots) {
         return Err(Error::Value { key: "cluster.slots", detail: format!("must be from 1 to {MOST_SLOTS}") });
+    }
+    if config.cluster.handover_per_second == 0 {
+        return Err(Error::Value { key: "cluster.handover_per_second", detail: "must be at least 1".into() });
     }
     match &config.slot {
         Some(SlotSetting::Number(n)) if *n >= config.cluster.slots => {
@@ -146,6 +165,11 @@ mod tests {
         assert!(with(json!("hosts"), 4).unwrap_err().contains("hostname"));
         for (slots, fine) in [(0, false), (1, true), (MOST_SLOTS, true), (MOST_SLOTS + 1, false)] {
             assert_eq!(with(json!(0), slots).is_ok(), fine, "{slots}");
+        }
+        for (rate, fine) in [(0, false), (1, true)] {
+            let mut settings = cluster();
+            settings.push(("cluster", json!({ "handover_per_second": rate })));
+            assert_eq!(load(&settings).is_ok(), fine, "{rate}");
         }
         let mut alone: Vec<_> = cluster().into_iter().filter(|(key, _)| *key != "redis_url").collect();
         assert!(load(&alone).unwrap_err().contains("slot: must be set"));

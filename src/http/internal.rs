@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 
 use super::problem::{not_found, resource};
-use crate::actors::node::NodeHandle;
+use crate::actors::node::{Checks, Startup};
 
 /// Registers the resources.
 pub fn routes(cfg: &mut ServiceConfig) {
@@ -31,16 +31,25 @@ struct Readiness {
 }
 
 /// Whether to send clients here, and what speaks against it.
-async fn readyz(node: Data<NodeHandle>) -> HttpResponse {
-    let checks = node.checks().await;
-    let ready = checks.values().all(|state| state == "ok");
+async fn readyz(startup: Data<Startup>) -> HttpResponse {
+    let checks = match startup.node() {
+        Some(node) => node.checks().await,
+        None => {
+            let mut checks = Checks::default();
+            checks.must("start", Err(startup.waits_for()));
+            checks
+        }
+    };
+    let ready = !checks.refused;
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    response.json(Readiness { ready, checks })
+    response.json(Readiness { ready, checks: checks.said })
 }
 
 /// The metrics in Prometheus's text format.
-async fn metrics(node: Data<NodeHandle>, handle: Data<Option<PrometheusHandle>>) -> HttpResponse {
-    node.measure();
+async fn metrics(startup: Data<Startup>, handle: Data<Option<PrometheusHandle>>) -> HttpResponse {
+    if let Some(node) = startup.node() {
+        node.measure();
+    }
     let text = handle.as_ref().as_ref().map(PrometheusHandle::render).unwrap_or_default();
     HttpResponse::Ok().content_type(ContentType::plaintext()).body(text)
 }

@@ -1,5 +1,7 @@
 //! `GET /ws`: the upgrade. Who comes in, from where, resuming behind which message.
 
+use std::sync::atomic::Ordering;
+
 use actix::Actor as _;
 use actix_web::body::BoxBody;
 use actix_web::dev::Payload;
@@ -40,7 +42,7 @@ async fn upgrade(
     deps: Data<SessionDeps>,
 ) -> Result<HttpResponse, Problem> {
     check_origin(request.headers(), &deps.options.allowed_origins)?;
-    if deps.intake.stopping() {
+    if deps.draining.load(Ordering::Acquire) {
         return Err(Problem::stopping());
     }
     // A browser cannot see why an upgrade was refused, but it can see a close code: who brings the token as a

@@ -60,15 +60,38 @@ impl fmt::Display for Place {
     }
 }
 
+/// Which of a consumer's holdings of a partition: a new one each time that the partition is given to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Term(pub u64);
+
+/// A partition as a consumer holds it, from when the bus gives it until the bus takes it away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Claim {
+    /// The partition.
+    pub partition: Partition,
+    /// Since when.
+    pub term: Term,
+}
+
 /// A record as a consumer receives it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// Where it stands.
     pub place: Place,
+    /// Under which holding of its partition it was received.
+    pub term: Term,
     /// What it was published under: the sender's id.
     pub key: Bytes,
     /// An envelope, or whatever somebody published instead.
     pub payload: Bytes,
+}
+
+impl Record {
+    /// The claim under which it was received.
+    #[must_use]
+    pub fn claim(&self) -> Claim {
+        Claim { partition: self.place.partition, term: self.term }
+    }
 }
 
 /// What went wrong on the bus.
@@ -135,8 +158,25 @@ pub trait Bus: Send + Sync + 'static {
     /// Puts a record that cannot be handled aside, durably, with the reason.
     fn dead_letter(&self, record: &Record, reason: &str) -> BoxFuture<'static, Result<(), Error>>;
 
+    /// Has this node take its leave: resolves when nothing is left that the node would have to finish. A bus that others
+    /// share hands out no more records here and waits for those that it handed out; a bus of this node alone runs empty.
+    /// May take for ever: whoever calls it has a limit.
+    fn drain(&self) -> BoxFuture<'static, ()>;
+
     /// Stops taking records, makes what is in line durable, and returns when the last byte is.
     fn close(&self) -> BoxFuture<'static, ()>;
+
+    /// Resolves with the reason when the bus has failed for good and only a restart helps; never otherwise.
+    fn failed(&self) -> BoxFuture<'static, Arc<str>>;
+
+    /// Whether records are taken and handed out now.
+    ///
+    /// # Errors
+    /// Why not, in a sentence for the operator.
+    fn health(&self) -> Result<(), Arc<str>>;
+
+    /// Brings the gauges up to date.
+    fn measure(&self);
 }
 
 /// The reading end of one topic.
@@ -155,6 +195,16 @@ pub trait Consumer: Send {
 /// Moves a consumer's position.
 pub trait Committer: Send + Sync {
     /// All records of the partition before `next` are finished and need never be seen again. Not durable at once: a
-    /// crash may bring finished records back, and they are finished again to the same end.
-    fn commit(&self, partition: Partition, next: Offset);
+    /// crash may bring finished records back, and they are finished again to the same end. Nothing happens when the
+    /// claim is over: somebody else may be at work there.
+    fn commit(&self, claim: Claim, next: Offset);
+
+    /// Whether work on received records of the claim may begin. It may not any more when the bus wants the partition
+    /// back, for another node or because this one takes its leave, or has lost it. On a bus of one node it always may.
+    fn holds(&self, _claim: Claim) -> bool {
+        true
+    }
+
+    /// The records of the claim from `first` on are not worked on and will not be: they need not be waited for.
+    fn give_back(&self, _claim: Claim, _first: Offset) {}
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -24,6 +25,7 @@ use self::room::Ledger;
 use self::shared::Shared;
 use crate::clock::Clock;
 use crate::config::bus::BusOptions;
+use crate::metrics;
 use crate::pipeline::bus::{self, Bus, Consumer, Receipt, Record, Room, Topic};
 
 mod consumer;
@@ -37,6 +39,9 @@ mod shared;
 mod state;
 
 pub use self::shared::BusStats;
+
+/// Time between two looks whether the bus is empty.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Why the bus could not be opened. Nothing that was ever acknowledged has been changed.
 #[derive(Debug, thiserror::Error)]
@@ -143,20 +148,6 @@ impl EmbeddedBus {
         self.shared.stats()
     }
 
-    /// Resolves with the reason when the bus has failed for good and only a restart helps; never otherwise.
-    pub fn failed(&self) -> BoxFuture<'static, Arc<str>> {
-        let mut failed = self.shared.failed.subscribe();
-        async move {
-            if let Ok(reason) = failed.wait_for(Option::is_some).await
-                && let Some(reason) = reason.clone()
-            {
-                return reason;
-            }
-            std::future::pending().await
-        }
-        .boxed()
-    }
-
     fn fits(&self, bytes: usize) -> Result<(), bus::Error> {
         let limit = self.max_record_bytes;
         if bytes > limit { Err(bus::Error::TooLarge { bytes, limit }) } else { self.shared.open() }
@@ -218,6 +209,16 @@ impl Bus for EmbeddedBus {
         .boxed()
     }
 
+    fn drain(&self) -> BoxFuture<'static, ()> {
+        let shared = self.shared.clone();
+        async move {
+            while shared.ledger.records() > 0 && shared.open().is_ok() {
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+        .boxed()
+    }
+
     fn close(&self) -> BoxFuture<'static, ()> {
         self.shared.end("it is stopped");
         // A thread that has ended already has nothing left to close.
@@ -232,6 +233,36 @@ impl Bus for EmbeddedBus {
             }
         }
         .boxed()
+    }
+
+    fn failed(&self) -> BoxFuture<'static, Arc<str>> {
+        let mut failed = self.shared.failed.subscribe();
+        async move {
+            if let Ok(reason) = failed.wait_for(Option::is_some).await
+                && let Some(reason) = reason.clone()
+            {
+                return reason;
+            }
+            std::future::pending().await
+        }
+        .boxed()
+    }
+
+    fn health(&self) -> Result<(), Arc<str>> {
+        if self.stats().refusing {
+            return Err("the disk is full or does not take writes: nothing is accepted".into());
+        }
+        Ok(())
+    }
+
+    fn measure(&self) {
+        let stats = self.stats();
+        metrics::bus_unfinished_bytes(stats.unfinished_bytes as f64);
+        metrics::bus_unfinished_records(stats.unfinished_records as f64);
+        metrics::bus_segments(stats.segments as f64);
+        metrics::bus_records(stats.records);
+        metrics::bus_batches(stats.batches);
+        metrics::bus_write_errors(stats.write_errors);
     }
 }
 

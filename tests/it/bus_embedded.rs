@@ -83,7 +83,7 @@ fn texts(records: &[Record]) -> Vec<&str> {
 
 fn finish(consumer: &dyn Consumer, records: &[Record]) {
     for record in records {
-        consumer.committer().commit(record.place.partition, record.place.offset.next());
+        consumer.committer().commit(record.claim(), record.place.offset.next());
     }
 }
 
@@ -139,6 +139,18 @@ async fn finished_segments_are_deleted_and_offsets_go_on() {
     let place = bus.publish(bus.room_inside(), &topic(), last.key.clone(), "next".into()).await.unwrap();
     assert_eq!((place.partition, place.offset), (last.place.partition, last.place.offset.next()));
     assert_eq!(texts(&all(&mut *bus.subscribe(&topic()).unwrap())), ["next"]);
+}
+
+#[tokio::test]
+async fn who_finishes_records_may_outlive_the_consumer_that_received_them() {
+    let home = tempfile::tempdir().unwrap();
+    let bus = open(home.path(), &small());
+    put(&bus, "alice", "one").await;
+    let mut consumer = bus.subscribe(&topic()).unwrap();
+    let (records, committer) = (all(&mut *consumer), consumer.committer());
+    drop(consumer);
+    committer.commit(records[0].claim(), records[0].place.offset.next());
+    assert!(all(&mut *bus.subscribe(&topic()).unwrap()).is_empty());
 }
 
 #[tokio::test]

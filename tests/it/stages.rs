@@ -13,7 +13,7 @@ use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use parlor::actors::node::Node;
+use parlor::actors::node::{Node, Startup};
 use parlor::clock::Clock;
 use parlor::config::Config;
 use parlor::envelope::Envelope;
@@ -78,7 +78,7 @@ impl Inside {
         set(&mut config);
         config.check(&catalogue).unwrap();
         let max_request = config.session.max_frame_bytes();
-        let node = Node::start(config, &catalogue, Clock::system()).await.unwrap();
+        let node = Node::start(config, &catalogue, Clock::system(), &Startup::default()).await.unwrap();
         let state = Data::new(node.http_state());
         let (deps, handle) = (Data::from(node.session_deps()), Data::new(node.handle()));
         let server = HttpServer::new(move || {

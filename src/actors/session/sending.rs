@@ -35,6 +35,9 @@ impl SessionActor {
                 Vec::new()
             });
             actor.admitted(client_message_id, result, context);
+            if actor.leaving {
+                actor.leave(context);
+            }
         });
         context.spawn(wait);
     }
@@ -66,6 +69,9 @@ impl SessionActor {
                         actor.confirmed(id, result, context);
                         actor.confirm(context);
                         actor.set_gate();
+                        if actor.leaving {
+                            actor.leave(context);
+                        }
                     });
                     context.spawn(wait);
                     return;
@@ -75,8 +81,8 @@ impl SessionActor {
     }
 
     /// Reads on unless a draft waits at the door or too many wait for the bus.
-    fn set_gate(&self) {
-        if self.admitting || self.unconfirmed.len() >= self.deps.options.in_flight {
+    pub(super) fn set_gate(&self) {
+        if self.leaving || self.admitting || self.unconfirmed.len() >= self.deps.options.in_flight {
             self.gate.shut();
         } else {
             self.gate.open();

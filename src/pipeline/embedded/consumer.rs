@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::journal::Command;
 use super::shared::Shared;
-use crate::pipeline::bus::{Committer, Consumer, Error, Offset, Partition, Record, Topic};
+use crate::pipeline::bus::{Claim, Committer, Consumer, Error, Offset, Record, Topic};
 
 /// The one consumer of a topic; another may follow when it is dropped.
 #[derive(Debug)]
@@ -64,9 +64,9 @@ impl Drop for EmbeddedConsumer {
 }
 
 impl Committer for EmbeddedCommitter {
-    fn commit(&self, partition: Partition, next: Offset) {
+    fn commit(&self, claim: Claim, next: Offset) {
         // The records are dropped, and so give their room back, when the lock is no longer held.
-        let (finished, wake) = self.shared.state().commit(&self.topic, partition, next);
+        let (finished, wake) = self.shared.state().commit(&self.topic, claim.partition, next);
         drop(finished);
         if wake {
             // A journal that has ended has written its positions, or failed and lost nothing by missing these.

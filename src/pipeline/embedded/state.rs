@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::room::Charge;
-use crate::pipeline::bus::{Offset, Partition, Place, Record, Topic};
+use crate::pipeline::bus::{Offset, Partition, Place, Record, Term, Topic};
 
 /// All topics of the bus.
 #[derive(Debug)]
@@ -158,7 +158,7 @@ impl State {
             let (key, payload) = (held.key.clone(), held.payload.clone());
             let partition = Partition(u32::try_from(index).unwrap_or(u32::MAX));
             let place = Place { topic: topic.clone(), partition, offset: Offset(part.cursor) };
-            taken.push(Record { place, key, payload });
+            taken.push(Record { place, term: Term::default(), key, payload });
             part.cursor += 1;
             empty = 0;
         }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use chrono::DateTime;
 use parlor::clock::Clock;
 use parlor::config::bus::BusOptions;
-use parlor::pipeline::bus::{Bus, Offset, Partition, Place, Record};
+use parlor::pipeline::bus::{Bus, Offset, Partition, Place, Record, Term};
 use parlor::pipeline::embedded::EmbeddedBus;
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ const OLD: &str = "dead-letter.old.jsonl";
 
 fn record(key: &'static [u8], payload: &'static [u8]) -> Record {
     let place = Place { topic: topic(), partition: Partition(3), offset: Offset(7) };
-    Record { place, key: Bytes::from_static(key), payload: Bytes::from_static(payload) }
+    Record { place, term: Term::default(), key: Bytes::from_static(key), payload: Bytes::from_static(payload) }
 }
 
 fn lines(path: &std::path::Path) -> Vec<Value> {

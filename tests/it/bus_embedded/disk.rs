@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parlor::config::bus::BusOptions;
-use parlor::pipeline::bus::{Bus, Error, Offset, Partition, Place, Record};
+use parlor::pipeline::bus::{Bus, Error, Offset, Partition, Place, Record, Term};
 use tempfile::TempDir;
 
 use super::{all, copy, finish, open, put, small, texts, topic, until};
@@ -122,7 +122,7 @@ async fn a_dead_letter_that_finds_no_space_is_said_to_be_lost_and_can_be_tried_a
     let Some(disk) = SmallDisk::mount(1 << 20) else { return };
     let bus = open(disk.path(), &small());
     let place = Place { topic: topic(), partition: Partition(0), offset: Offset(0) };
-    let record = Record { place, key: "k".into(), payload: Bytes::from(vec![b'x'; 100_000]) };
+    let record = Record { place, term: Term::default(), key: "k".into(), payload: Bytes::from(vec![b'x'; 100_000]) };
     disk.fill(16 * 1024);
     assert!(matches!(bus.dead_letter(&record, "why").await, Err(Error::Unavailable { .. })));
     disk.free();

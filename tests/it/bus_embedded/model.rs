@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use parlor::config::bus::BusOptions;
-use parlor::pipeline::bus::{Bus, Consumer, Offset, Partition};
+use parlor::pipeline::bus::{Bus, Claim, Consumer, Offset, Partition, Term};
 use parlor::pipeline::embedded::EmbeddedBus;
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -140,7 +140,8 @@ impl World {
                 let Some((number, part)) = self.parts.iter_mut().nth(partition) else { return };
                 // Up to what was received; a position that would move back is ignored.
                 let next = part.cursor.saturating_sub(ahead);
-                self.consumer.as_ref().unwrap().committer().commit(Partition(*number), Offset(next));
+                let claim = Claim { partition: Partition(*number), term: Term::default() };
+                self.consumer.as_ref().unwrap().committer().commit(claim, Offset(next));
                 part.committed = part.committed.max(next);
             }
             Step::Resubscribe => self.resume(&step),

@@ -1,0 +1,124 @@
+//! What the HTTP side and the process know of their node.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix::prelude::*;
+use chrono::{DateTime, Utc};
+use tokio::sync::Notify;
+
+use crate::actors::registry::{Count, Registry};
+use crate::pipeline::bus::Bus;
+use crate::store::Store;
+
+/// What stands for and against being ready, each in words.
+#[derive(Debug, Default)]
+pub struct Checks {
+    /// `ok`, or what is wrong.
+    pub said: BTreeMap<&'static str, String>,
+    /// Something is wrong without which clients cannot be served.
+    pub refused: bool,
+}
+
+impl Checks {
+    /// Without this clients cannot be served.
+    pub fn must(&mut self, name: &'static str, outcome: Result<(), String>) {
+        self.refused |= outcome.is_err();
+        self.may(name, outcome);
+    }
+
+    /// Without this they are served nevertheless, only not as well.
+    pub fn may(&mut self, name: &'static str, outcome: Result<(), String>) {
+        self.said.insert(name, outcome.map_or_else(|why| why, |()| "ok".to_owned()));
+    }
+}
+
+/// What the HTTP side knows of its node. Cheap to clone.
+#[derive(Clone)]
+pub struct NodeHandle(pub(super) Arc<Shared>);
+
+pub(super) struct Shared {
+    pub(super) started_at: DateTime<Utc>,
+    pub(super) stages: Vec<String>,
+    pub(super) registry: Addr<Registry>,
+    pub(super) store: Store,
+    pub(super) bus: Arc<dyn Bus>,
+    pub(super) draining: Arc<AtomicBool>,
+    pub(super) stop: Notify,
+    pub(super) failed: Notify,
+}
+
+impl NodeHandle {
+    /// The node's name.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        "0"
+    }
+
+    /// When it was started.
+    #[must_use]
+    pub fn started_at(&self) -> DateTime<Utc> {
+        self.0.started_at
+    }
+
+    /// What it hosts.
+    #[must_use]
+    pub fn stages(&self) -> &[String] {
+        &self.0.stages
+    }
+
+    /// Whether it is about to stop.
+    #[must_use]
+    pub fn draining(&self) -> bool {
+        self.0.draining.load(Ordering::Acquire)
+    }
+
+    /// From now on the node takes nobody in.
+    pub(super) fn begin_draining(&self) {
+        self.0.draining.store(true, Ordering::Release);
+    }
+
+    pub(super) fn registry(&self) -> &Addr<Registry> {
+        &self.0.registry
+    }
+
+    /// Live websockets.
+    pub async fn sessions(&self) -> usize {
+        self.0.registry.send(Count).await.unwrap_or_default()
+    }
+
+    /// Has the node drain and stop.
+    pub fn stop(&self) {
+        self.0.stop.notify_one();
+    }
+
+    /// Resolves when somebody asked the node to stop.
+    pub async fn asked_to_stop(&self) {
+        self.0.stop.notified().await;
+    }
+
+    /// Resolves when the node can only be restarted.
+    pub async fn failed(&self) -> Arc<str> {
+        tokio::select! {
+            reason = self.0.bus.failed() => reason,
+            () = self.0.failed.notified() => "the registry is gone".into(),
+        }
+    }
+
+    /// What stands for and against being ready.
+    pub async fn checks(&self) -> Checks {
+        let mut checks = Checks::default();
+        let store = self.0.store.ping().await.map_err(|error| error.to_string());
+        checks.must("store", store.and_then(|()| self.0.store.refusal().map_or(Ok(()), Err)));
+        checks.must("bus", self.0.bus.health().map_err(|why| why.to_string()));
+        let draining = if self.draining() { Err("this node is about to stop".to_owned()) } else { Ok(()) };
+        checks.must("draining", draining);
+        checks
+    }
+
+    /// Brings the gauges up to date.
+    pub fn measure(&self) {
+        self.0.bus.measure();
+    }
+}
