@@ -206,7 +206,8 @@ fn filter(more: &[i64]) -> Result<BpfProgram, String> {
         let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Qword, operator, value);
         condition.and_then(|condition| SeccompRule::new(vec![condition])).map(|rule| vec![rule]).map_err(words)
     };
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALLOWED_CALLS.iter().chain(more).map(|call| (*call, Vec::new())).collect();
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        ALLOWED_CALLS.iter().chain(more).map(|call| (*call, Vec::new())).collect();
     let executable = u64::try_from(libc::PROT_EXEC).unwrap_or(4);
     for call in EXECUTABLE_CALLS {
         rules.insert(*call, condition(2, SeccompCmpOp::MaskedEq(executable), 0)?);

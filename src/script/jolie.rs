@@ -84,8 +84,8 @@ impl Jolie {
             Status::Done => contract::wanted(direction, printed.result, &self.limits),
             Status::Fault => Err(Failure::new(FailureKind::Error, contract::fault(&words))),
             Status::Refused => {
-                let line = u32::try_from(answer.line).ok().filter(|line| *line > 0);
-                Err(Failure { kind: FailureKind::Compile, detail: words, line })
+                let (detail, line) = contract::refusal(&words);
+                Err(Failure { kind: FailureKind::Compile, detail, line })
             }
             Status::Output => {
                 let most = self.output_bytes();

@@ -401,13 +401,21 @@ fn start_jolie(
         runs: options.jolie.runs,
         idle: Duration::from_secs(options.jolie.idle_seconds),
     };
-    let (first, started) = oneshot::channel();
+    let (first, started) = oneshot::channel::<Result<Confinement, String>>();
     tokio::spawn(async move {
         match started.await {
             Ok(Ok(confinement)) if confinement.is_enough_for_java() => {
                 let Confinement { seccomp, landlock, rlimits, nobody, view, missing } = confinement;
                 let missing = missing.join("; ");
-                tracing::info!(seccomp, landlock, rlimits, nobody, view, missing, "scripts in Jolie can be run, confined");
+                tracing::info!(
+                    seccomp,
+                    landlock,
+                    rlimits,
+                    nobody,
+                    view,
+                    missing,
+                    "scripts in Jolie can be run, confined"
+                );
             }
             Ok(Ok(confinement)) => {
                 let missing = confinement.missing.join("; ");

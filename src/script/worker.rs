@@ -41,10 +41,7 @@ pub enum Error {
 ///
 /// # Errors
 /// [`Error`].
-pub fn serve<E: Engine>(
-    confined: Confined,
-    engine: impl FnOnce(RunLimits) -> Result<E, Failure>,
-) -> Result<(), Error> {
+pub fn serve<E: Engine>(confined: Confined, engine: impl FnOnce(RunLimits) -> Result<E, Failure>) -> Result<(), Error> {
     let mut lines = Lines::default();
     lines.answer(&FromWorker::Hello(confined.confinement.clone()))?;
     lines.flush()?;

@@ -62,12 +62,13 @@ fn section(name: &str) -> Option<String> {
         "SessionOptions" => "session.",
         "BusOptions" => "bus.",
         "ScriptsOptions" => "scripts.",
+        "JolieOptions" => "scripts.jolie.",
         "DatabaseOptions" => "database.",
         "KafkaOptions" => "kafka.",
         "RedisOptions" => "redis.",
         "ClusterOptions" => "cluster.",
         // Values, not sections.
-        "Allowance" | "Secret" => return None,
+        "Allowance" | "Conduct" | "Secret" => return None,
         other => panic!("which section of parlor.toml is {other}? Say so in tests/it/docs.rs"),
     };
     Some(prefix.to_owned())
@@ -122,7 +123,7 @@ fn the_handbook_has_every_setting_with_its_default() {
     }
     let mut example = example();
     // They have no default: the node does without, or makes its own.
-    for key in ["jwt_keys", "object_store_url", "database_url", "kafka_brokers", "redis_url", "slot"] {
+    for key in ["scripts.jolie.home", "jwt_keys", "object_store_url", "database_url", "kafka_brokers", "redis_url", "slot"] {
         example.insert(key.to_owned(), table.get(key).cloned().unwrap_or_default());
     }
     assert_eq!(table, example);

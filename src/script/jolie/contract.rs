@@ -9,6 +9,8 @@ use crate::script::protocol::RunLimits;
 
 /// Bytes of a value that are shown to the owner.
 const SHOWN_BYTES: usize = 40;
+/// What stands before the number of a line.
+const NAME: &str = "script.ol:";
 /// How the interpreter says that nobody handled a fault.
 const UNHANDLED: &str = "Thrown unhandled fault: ";
 
@@ -87,12 +89,18 @@ fn bounded(text: &str, most: usize) -> &str {
 #[must_use]
 pub fn fault(words: &str) -> String {
     match words.find(UNHANDLED) {
-        Some(at) => words.get(at + UNHANDLED.len()..).unwrap_or_default().trim().replacen(
-            "\nContent (if any)",
-            "",
-            1,
-        ),
+        Some(at) => words.get(at + UNHANDLED.len()..).unwrap_or_default().trim().replacen("\nContent (if any)", "", 1),
         None => words.to_owned(),
+    }
+}
+
+/// Why the interpreter refused a source, and where, from `…/script.ol:7: words`.
+#[must_use]
+pub fn refusal(words: &str) -> (String, Option<u32>) {
+    let place = words.find(NAME).and_then(|at| words.get(at + NAME.len()..)?.split_once(": "));
+    match place.and_then(|(line, rest)| Some((line.parse().ok()?, rest))) {
+        Some((line, rest)) => (rest.trim().to_owned(), Some(line)),
+        None => (words.to_owned(), None),
     }
 }
 

@@ -30,7 +30,11 @@ impl Home {
     ///
     /// # Errors
     /// One sentence, for whoever uploads a script in Jolie.
-    pub fn find(named: Option<&Path>, program: &Path, variables: impl Fn(&str) -> Option<PathBuf>) -> Result<Self, String> {
+    pub fn find(
+        named: Option<&Path>,
+        program: &Path,
+        variables: impl Fn(&str) -> Option<PathBuf>,
+    ) -> Result<Self, String> {
         if let Some(named) = named {
             return Self::open(named);
         }
@@ -58,9 +62,8 @@ impl Home {
             format!("the Jolie interpreter in {} cannot be used: {why}; `make jolie` makes it anew", path.display())
         };
         let path = path.canonicalize().map_err(|error| fail(error.to_string()))?;
-        let read = |name: &str| {
-            std::fs::read_to_string(path.join(name)).map_err(|error| fail(format!("{name}: {error}")))
-        };
+        let read =
+            |name: &str| std::fs::read_to_string(path.join(name)).map_err(|error| fail(format!("{name}: {error}")));
         let version = read("version")?;
         if version.trim() != VERSION {
             return Err(fail(format!("it is of version {}, this program needs {VERSION}", version.trim())));

@@ -205,7 +205,6 @@ pub fn become_java(home: &Path, isolated: bool, as_root: bool, memory: u64) -> a
     io::stdout().write_all(&greeting)?;
     io::stdout().flush()?;
     anyhow::ensure!(enough, "Java cannot be confined");
-    std::env::set_current_dir(&seen_at)?;
     let mut java = Command::new(seen_at.join("runtime/bin/java"));
     java.args(flags(memory)).arg("-cp").arg(&home.class_path).args(["parlor.jolie.Host", "."]);
     // Java finds its libraries by the place of its own program in /proc, which is not there.

@@ -156,9 +156,7 @@ fn provide(places: &mut [Place], waiting: usize) {
 
 /// The place of an owner, or one that is free.
 fn take(places: &mut [Place], owner: UserId, most: u32) -> Option<(usize, u64, mpsc::Sender<Order>)> {
-    let of = |wanted: Option<UserId>| {
-        move |place: &Place| matches!(place, Place::Ready(ready) if ready.owner == wanted && ready.runs < most)
-    };
+    let of = |wanted: Option<UserId>| move |place: &Place| matches!(place, Place::Ready(ready) if ready.owner == wanted && ready.runs < most);
     let at = places.iter().position(of(Some(owner))).or_else(|| places.iter().position(of(None)))?;
     let Some(Place::Ready(ready)) = places.get_mut(at) else { return None };
     ready.owner = Some(owner);
@@ -187,7 +185,8 @@ impl Owned {
         let seat = |at: usize| {
             let orders = mpsc::channel(1).1;
             let first = first.take();
-            let seat = Seat { common: common.clone(), lane: Lane::Own, orders, stop: stop.clone(), first, process: None };
+            let seat =
+                Seat { common: common.clone(), lane: Lane::Own, orders, stop: stop.clone(), first, process: None };
             tokio::spawn(until_stop(seat, shared.clone(), at))
         };
         let mut tasks: Vec<JoinHandle<()>> = (0..keeping.places).map(seat).collect();
@@ -195,8 +194,15 @@ impl Owned {
         Self { shared, tasks: Mutex::new(tasks) }
     }
 
-    /// Has it done by the owner's worker.
+    /// Has it done by the owner's worker; once more when somebody from outside killed that.
     pub(super) async fn ask(&self, owner: UserId, work: Work) -> Answer {
+        match self.ask_once(owner, work, false).await {
+            Answer::Suspect(work) => self.ask_once(owner, work, true).await,
+            answer => answer,
+        }
+    }
+
+    async fn ask_once(&self, owner: UserId, work: Work, once_more: bool) -> Answer {
         let since = Instant::now();
         let taken = match self.place(owner).await {
             Ok(taken) => taken,
@@ -204,7 +210,7 @@ impl Owned {
         };
         let Ok(_turn) = self.shared.running.acquire().await else { return Answer::Failed(unavailable("stopped")) };
         let (answer, answered) = oneshot::channel();
-        let order = Order { work, answer, since, once_more: false };
+        let order = Order { work, answer, since, once_more };
         let sent = taken.orders.send(order).await.is_ok();
         match if sent { answered.await.ok() } else { None } {
             Some(answer) => answer,
@@ -298,7 +304,7 @@ async fn until_stop(mut seat: Seat, shared: Arc<Shared>, at: usize) {
 /// Keeps at a place what is wanted there.
 async fn keep(seat: &mut Seat, shared: &Shared, at: usize) {
     let mut backoff = BackOff::new(seat.common.setup.longest_wait);
-    let (mut ill, mut life, mut pending) = (String::new(), 0, None);
+    let (mut ill, mut life) = (String::new(), 0);
     loop {
         wanted(shared, at).await;
         if let Err(words) = seat.start_at_once().await {
@@ -317,17 +323,13 @@ async fn keep(seat: &mut Seat, shared: &Shared, at: usize) {
         seat.orders = received;
         let (owner, busy, runs, used) = (None, 0, 0, Instant::now());
         set(shared, at, Place::Ready(Ready { orders, life, owner, busy, runs, used }));
-        let next = seat.serve(pending.take(), &mut backoff).await;
-        left(shared, at, life);
-        if let Some(next) = next {
-            pending = next.once_more;
-            if pending.is_some() {
-                set(shared, at, Place::Starting);
-            }
-            sleep(next.wait).await;
-        }
+        let next = seat.serve(None, &mut backoff).await;
         // One that was told to go has not gone yet.
         seat.end(Duration::ZERO).await;
+        left(shared, at, life);
+        if let Some(next) = next {
+            sleep(next.wait).await;
+        }
     }
 }
 

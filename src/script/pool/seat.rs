@@ -132,7 +132,9 @@ impl Seat {
             // Whoever wanted to know may have gone.
             let _ = first.send(said.clone());
         }
-        said.and_then(|confinement| if common.allows(&confinement) { Ok(()) } else { Err(unconfined(lane, &confinement)) })
+        said.and_then(
+            |confinement| if common.allows(&confinement) { Ok(()) } else { Err(unconfined(*lane, &confinement)) },
+        )
     }
 
     /// The same where nobody can ask for anything before there is one.
@@ -190,6 +192,11 @@ impl Seat {
         for mut order in suspects {
             // It was alone: there is no doubt, unless somebody else killed it. Twice is no chance.
             if ending.from_outside && matches!(end, End::Ended) && !order.once_more {
+                if self.lane == Lane::Own {
+                    // The next worker here may be somebody else's.
+                    suspect(VecDeque::from([order]));
+                    continue;
+                }
                 order.once_more = true;
                 next.once_more = Some(order);
             } else {

@@ -38,7 +38,7 @@ public final class Host {
     // What a library prints by itself must not stand between the frames.
     PrintStream nowhere = new PrintStream(OutputStream.nullOutputStream(), false, StandardCharsets.UTF_8);
     System.setOut(nowhere);
-    if (System.getenv("DBG") == null) System.setErr(nowhere);
+    System.setErr(nowhere);
     Log.capture();
     WarmUp.run(library);
     output.writeInt(1);
@@ -49,7 +49,7 @@ public final class Host {
         serve(library, input, output);
       }
     } catch (EOFException end) {
-      // Nobody asks any more. A script may have left threads behind.
+      // Nobody asks any more. A script may have left threads behind, which would keep this process.
       System.exit(0);
     }
   }

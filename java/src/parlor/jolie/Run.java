@@ -7,6 +7,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.locks.LockSupport;
 import jolie.Interpreter;
 import jolie.InterpreterException;
+import jolie.lang.parse.module.Modules;
 import jolie.runtime.Value;
 
 /** One run of a script: what it reads and prints, and what became of it. The services find theirs by the interpreter. */
@@ -72,18 +73,22 @@ public final class Run {
   /** Makes it. */
   Answer make() {
     // The parser keeps modules by name, and all scripts have the same.
-    jolie.lang.parse.module.Modules.freeCache(library.script().toURI());
+    Modules.freeCache(library.script().toURI());
     int before = Thread.activeCount();
     Interpreter interpreter = null;
+    String refusal = null;
     try {
       interpreter =
           new Interpreter(
-              library.configuration(source, argument), library.script().getParentFile(), Optional.<Value>empty(), Optional.<String>empty());
+              library.configuration(source, argument),
+              library.script().getParentFile(),
+              Optional.<Value>empty(),
+              Optional.<String>empty());
       RUNS.put(interpreter, this);
       Log.to(this);
       interpreter.run();
     } catch (InterpreterException refused) {
-      return answer(Log.refusal(refused), before);
+      refusal = Log.refusal(refused);
     } catch (Exception | StackOverflowError broken) {
       fault(broken.toString());
     } finally {
@@ -93,7 +98,7 @@ public final class Run {
       }
       Log.to(null);
     }
-    return answer(null, before);
+    return answer(refusal, before);
   }
 
   private Answer answer(String refusal, int before) {

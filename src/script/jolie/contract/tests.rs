@@ -107,8 +107,7 @@ fn a_reply_is_absent_null_one_object_or_a_list() {
 
 #[test]
 fn outgoing_wants_a_body_within_the_bound() {
-    let outgoing =
-        |output: &str| wanted(Direction::Outgoing, printed(output.as_bytes(), &limits()).result, &limits());
+    let outgoing = |output: &str| wanted(Direction::Outgoing, printed(output.as_bytes(), &limits()).result, &limits());
     let body = |text: &str| Ok(Wanted::Outgoing { message_body: text.to_owned() });
     assert_eq!(outgoing("{\"messageBody\": \"1234567890\"}"), body("1234567890"));
     assert_eq!(outgoing("{\"messageBody\": 7}"), body("7"));
@@ -121,4 +120,10 @@ fn outgoing_wants_a_body_within_the_bound() {
 fn a_fault_is_told_by_its_name() {
     assert_eq!(fault("[script.ol] Thrown unhandled fault: Bad\nContent (if any):string = \"x\""), "Bad:string = \"x\"");
     assert_eq!(fault("something else"), "something else");
+}
+
+#[test]
+fn a_refusal_has_its_line_when_the_interpreter_says_it() {
+    assert_eq!(refusal("[script.ol] /jolie/./script.ol:12: no such port"), ("no such port".to_owned(), Some(12)));
+    assert_eq!(refusal("No service to be run"), ("No service to be run".to_owned(), None));
 }

@@ -1,0 +1,59 @@
+//! What keeps Java from doing anything to anybody: a Java program in the place of the interpreter tries it, as if a script
+//! had broken out.
+
+use std::path::Path;
+use std::process::Command;
+
+use parlor::config::jolie::JolieOptions;
+use parlor::ids::UserId;
+use parlor::script::call::{Direction, Language};
+
+use super::{home, options, workers_at};
+
+/// Each attempt, and what must come of it.
+const REFUSED: [&str; 12] = [
+    "passwd", "write", "write-here", "write-memory", "connect", "listen", "datagram", "exec", "spawn-helper", "parent",
+    "kill", "environment",
+];
+
+/// A copy of the interpreter's folder in which the host is another program.
+fn with_host(folder: &Path, source: &Path) {
+    let run = |command: &mut Command| {
+        let done = command.output().expect("started");
+        assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
+    };
+    run(Command::new("cp").arg("-r").arg(home()).arg(folder.join("jolie")));
+    let (sources, classes) = (folder.join("source/parlor/jolie"), folder.join("classes"));
+    std::fs::create_dir_all(&sources).unwrap();
+    std::fs::copy(source, sources.join("Host.java")).unwrap();
+    run(Command::new("javac").args(["--release", "17", "-d"]).arg(&classes).arg(sources.join("Host.java")));
+    let jar = folder.join("jolie/lib/parlor-jolie.jar");
+    run(Command::new("jar").arg("--create").arg("--file").arg(jar).arg("-C").arg(&classes).arg("."));
+}
+
+#[tokio::test]
+async fn a_java_program_can_compute_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    with_host(folder.path(), &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/jolie/Attempts.java"));
+    let options = options(JolieOptions { workers: 1, cpu_ms: 10_000, wall_ms: 20_000, ..Default::default() });
+    let workers = workers_at(&folder.path().join("jolie"), &options).await;
+    // The greeting's own trial check finds the "fault" that the report is told as; so the worker is asked by itself.
+    let found = workers.check(UserId(1), Language::Jolie, Direction::Incoming, "main {}").await;
+    let report = match found {
+        Ok(found) => found[0].message.clone(),
+        Err(failure) => failure.detail,
+    };
+    let came = |name: &str| {
+        let prefix = format!("{name}: ");
+        report.lines().find_map(|line| Some(line.split_once(&prefix)?.1.to_owned())).unwrap_or_else(|| panic!("{name}: {report}"))
+    };
+    for name in REFUSED {
+        assert!(["refused", "nothing", "0 killed"].contains(&came(name).as_str()), "{name}: {report}");
+    }
+    assert_eq!(came("files"), "[dev, jolie, lib, lib64]", "{report}");
+    assert_eq!(came("processes"), "nothing", "{report}");
+    assert_eq!(came("delete"), "nothing", "{report}");
+    assert_eq!(came("memory"), "at most 128 MiB", "{report}");
+    workers.stop().await;
+    assert!(folder.path().join("jolie/version").exists());
+}
