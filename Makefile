@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run jolie cluster cluster-down test lint bench soak fuzz deny clean
+.PHONY: help run jolie web cluster cluster-down test lint bench soak fuzz deny clean
 
 # Where cargo builds, also when CARGO_TARGET_DIR says so.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -24,13 +24,18 @@ help: ## List the targets
 
 run: ## Build for release, then serve on http://127.0.0.1:8080 with the data in ./parlor-data
 	@scripts/check-tools.sh
+	@scripts/web.sh build
 	@echo "building Parlor for release; the first time takes a while (minutes), later seconds …"
 	@cargo build --release --bin parlor
 	@echo "starting: data in ./parlor-data, stop with Ctrl-C"
 	@exec $(TARGET)/release/parlor serve --data parlor-data $(ARGS)
 
+web: ## Build the web page into web/dist, where the next build of the server takes it from; needs node and npm
+	@scripts/web.sh build
+
 cluster: ## Three nodes, three brokers, Postgres, Redis and an ingress on this machine; addresses in target/cluster/env
 	@scripts/check-tools.sh
+	@scripts/web.sh build
 	@echo "building Parlor for release; the first time takes a while (minutes), later seconds …"
 	@cargo build --release --bin parlor
 	@scripts/cluster.sh up
@@ -51,6 +56,7 @@ lint: ## Check format, clippy (no warning passes) and the rules of the house
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	scripts/lint-house.sh
+	scripts/web.sh lint
 
 bench: ## Measure: the bus alone, then each load scenario against a server of its own (docs/performance.md)
 	@scripts/check-tools.sh

@@ -115,9 +115,15 @@ fn memory() -> (usize, u64) {
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let resident = workers(JolieOptions { runs: 1_000_000, ..JolieOptions::default() }).await;
-    println!("first run with no interpreter ready: {:.0} ms", run(&resident, 1, Language::Jolie).await.as_secs_f64() * 1e3);
+    println!(
+        "first run with no interpreter ready: {:.0} ms",
+        run(&resident, 1, Language::Jolie).await.as_secs_f64() * 1e3
+    );
     tokio::time::sleep(Duration::from_secs(5)).await;
-    println!("first run of an owner, the spare taken: {:.0} ms", run(&resident, 2, Language::Jolie).await.as_secs_f64() * 1e3);
+    println!(
+        "first run of an owner, the spare taken: {:.0} ms",
+        run(&resident, 2, Language::Jolie).await.as_secs_f64() * 1e3
+    );
     tokio::time::sleep(Duration::from_secs(5)).await;
     let warm = owners_at_once(&resident, 1, Duration::from_secs(10)).await;
     println!("warm, one owner: {:.0} runs/s; {}", warm.len() as f64 / 10.0, shown(warm));

@@ -194,6 +194,9 @@ pub enum Error {
     /// A value of the cluster is out of bounds, or one is missing.
     #[error("settings: {0}")]
     Cluster(#[from] cluster::Error),
+    /// A value of Kafka is out of bounds.
+    #[error("settings: {0}")]
+    Kafka(#[from] kafka::Error),
     /// A value of the scripts is out of bounds.
     #[error("settings: {0}")]
     Scripts(#[from] scripts::Error),
@@ -276,6 +279,9 @@ impl Config {
             let detail = format!("must be at least {record}, for session.max_message_bytes and session.max_recipients");
             return refuse("bus.max_record_bytes", detail);
         }
+        if self.is_cluster() {
+            self.kafka.check(self.bus.max_record_bytes)?;
+        }
         self.scripts.check()?;
         cluster::check(self)?;
         Ok(self.bus.check()?)
@@ -313,10 +319,12 @@ fn explain(error: &figment::Error) -> String {
 }
 
 fn environment() -> Env {
-    Env::prefixed("PARLOR_").split("__").filter(|key| {
+    // Sorted out before the names are split: afterwards a section is parted from its key by a point.
+    let settings = Env::prefixed("PARLOR_").filter(|key| {
         let key = key.as_str().to_ascii_lowercase();
         !key.ends_with("_file") && is_setting(&key)
-    })
+    });
+    settings.split("__")
 }
 
 /// Whether a variable's name, without `PARLOR_`, begins with a key. Others may be anybody's: Kubernetes sets

@@ -20,7 +20,6 @@ pub mod conversations;
 pub mod filtered;
 pub mod inbox;
 pub mod internal;
-pub mod landing;
 pub mod login;
 pub mod me;
 pub mod messages;
@@ -29,6 +28,7 @@ pub mod openapi;
 pub mod page;
 pub mod problem;
 pub mod scripts;
+pub mod site;
 pub mod user_ref;
 pub mod users;
 pub mod ws;
@@ -100,7 +100,7 @@ fn register(cfg: &mut ServiceConfig, max_message_request: usize, cors: Cors, bus
         .app_data(problem::path_config())
         .configure(openapi::ui)
         .configure(ws::routes)
-        .configure(landing::routes)
+        .configure(site::routes)
         .service(v1)
         .default_service(web::to(problem::not_found));
 }

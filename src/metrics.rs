@@ -131,22 +131,37 @@ declare! {
         /// Ephemeral frames (typing, presence, read) that were not sent because a client reads slowly.
         ;
     gauge bus_unfinished_bytes() "parlor_bus_unfinished_bytes"
-        /// Bytes on the embedded bus that no stage has finished yet.
+        /// Bytes on the bus that no stage has finished yet; with Kafka, that the brokers have yet to acknowledge.
         ;
     gauge bus_unfinished_records() "parlor_bus_unfinished_records"
-        /// Records on the embedded bus that no stage has finished yet.
+        /// Records on the bus that no stage has finished yet; with Kafka, to be acknowledged or in work on this node.
         ;
     gauge bus_segments() "parlor_bus_segments"
         /// Files of the embedded bus.
         ;
     total bus_records() "parlor_bus_records_total"
-        /// Records written by the embedded bus.
+        /// Records that were made durable.
         ;
     total bus_batches() "parlor_bus_batches_total"
         /// Group commits of the embedded bus.
         ;
     total bus_write_errors() "parlor_bus_write_errors_total"
-        /// Group commits of the embedded bus that failed.
+        /// Group commits of the embedded bus that failed; with Kafka, records that the brokers did not take.
+        ;
+    gauge bus_up() "parlor_bus_up"
+        /// 1 while the Kafka brokers answer and take records, else 0.
+        ;
+    gauge bus_partitions() "parlor_bus_partitions"
+        /// Partitions that this node consumes, of all topics.
+        ;
+    gauge bus_lag_records() "parlor_bus_lag_records"
+        /// Records in those partitions that are not finished, as of some seconds ago.
+        ;
+    counter bus_rebalance(kind) "parlor_bus_rebalances_total"
+        /// Changes of this node's partitions: assigned, handed_over, handed_over_unfinished (some is done again elsewhere), lost.
+        ;
+    total bus_producers_renewed() "parlor_bus_producers_renewed_total"
+        /// Times that the Kafka producer came to an end and a new one took its place.
         ;
     counter auth_failed(code) "parlor_auth_failed_total"
         /// Tokens refused, by code.

@@ -8,7 +8,7 @@ set -eu
 bash "$(dirname "$0")/../scripts/servers.sh" postgres redis kafka faketime
 
 # A changed version here needs a new number, in tests/it/app.rs too.
-READY=ready-2
+READY=ready-3
 CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/parlor-tests"
 
 # The interpreter of Jolie scripts, of these sources.
@@ -30,6 +30,6 @@ npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$CACHE/node
     ws@8.18.3 big-list-of-naughty-strings@1.0.0
 python3 -m venv "$CACHE/python"
 "$CACHE/python/bin/pip" install --quiet 'websockets==15.0.1' \
-    'moto[s3]==5.2.5' 'flask-cors==6.0.5'
+    'moto[s3]==5.2.5' 'flask-cors==6.0.5' 'confluent-kafka==2.16.1'
 touch "$CACHE/$READY"
 echo "ready: $CACHE"

@@ -52,9 +52,11 @@ const JSON_PATH: &str = "/api/v1/openapi.json";
         scripts::trial::try_out,
         scripts::log::list,
         scripts::switched_off::list,
+        scripts::offered::languages,
+        scripts::offered::templates,
     ),
     components(schemas(Document)),
-    modifiers(&Bearer, &Problems),
+    modifiers(&Bearer, &Problems, &Names),
     tags(
         (name = "accounts", description = "Register, log in and out"),
         (name = "users", description = "Whom one can write to"),
@@ -95,6 +97,37 @@ impl Modify for Problems {
     }
 }
 
+/// Names every operation by its method and path: the names of handlers, `list` and `get`, stand there more than once,
+/// and generators of clients go by them.
+struct Names;
+
+impl Modify for Names {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        for (path, item) in &mut openapi.paths.paths {
+            let PathItem { get, put, post, delete, patch, .. } = item;
+            let by_method = [("get", get), ("put", put), ("post", post), ("delete", delete), ("patch", patch)];
+            for (method, operation) in by_method {
+                if let Some(operation) = operation {
+                    operation.operation_id = Some(operation_id(method, path));
+                }
+            }
+        }
+    }
+}
+
+/// `get /api/v1/users/{id}/auto-reply` → `getUsersIdAutoReply`.
+fn operation_id(method: &str, path: &str) -> String {
+    let path = path.strip_prefix("/api/v1").unwrap_or(path);
+    let words = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let mut id = method.to_owned();
+    for word in words {
+        let (first, rest) = word.split_at(1);
+        id.push_str(&first.to_ascii_uppercase());
+        id.push_str(rest);
+    }
+    id
+}
+
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     let PathItem { get, put, post, delete, patch, .. } = item;
     [get, put, post, delete, patch].into_iter().filter_map(|operation| operation.as_mut())
@@ -114,4 +147,35 @@ pub fn ui(cfg: &mut ServiceConfig) {
 async fn document() -> Result<HttpResponse, Problem> {
     let json = ApiDoc::openapi().to_json().map_err(|error| Problem::internal(&error))?;
     Ok(HttpResponse::Ok().content_type(ContentType::json()).body(json))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The web page's types are made from this file.
+    #[test]
+    fn the_description_in_the_web_folder_is_that_of_this_code() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/web/openapi.json");
+        let current = ApiDoc::openapi().to_pretty_json().unwrap() + "\n";
+        if std::env::var_os("PARLOR_WRITE_OPENAPI").is_some() {
+            std::fs::write(path, &current).unwrap();
+        }
+        let kept = std::fs::read_to_string(path).unwrap();
+        assert!(
+            kept == current,
+            "web/openapi.json is not current: PARLOR_WRITE_OPENAPI=1 cargo test --lib http::openapi && npm --prefix web run types"
+        );
+    }
+
+    #[test]
+    fn every_operation_has_a_name_of_its_own() {
+        let mut document = ApiDoc::openapi();
+        let named = |operation: &mut Operation| operation.operation_id.clone().unwrap();
+        let names: Vec<String> = document.paths.paths.values_mut().flat_map(operations).map(named).collect();
+        assert!(names.len() > 30 && names.contains(&"getUsersIdAutoReply".to_owned()), "{names:?}");
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
+    }
 }

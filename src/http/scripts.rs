@@ -29,6 +29,7 @@ use crate::store::scripts::ScriptState;
 pub mod activation;
 mod body;
 pub mod log;
+pub mod offered;
 pub mod switched_off;
 pub mod trial;
 pub mod upload;
@@ -51,6 +52,8 @@ pub fn routes(cfg: &mut ServiceConfig) {
         .service(resource(&of("/versions/{version}/source"), "GET").route(web::get().to(versions::source)))
         .service(resource(&of("/try"), "POST").route(web::post().to(trial::try_out)))
         .service(resource(&of("/log"), "GET").route(web::get().to(log::list)))
+        .service(resource("/scripts/languages", "GET").route(web::get().to(offered::languages)))
+        .service(resource("/scripts/templates", "GET").route(web::get().to(offered::templates)))
         .service(resource("/admin/scripts/switched-off", "GET").route(web::get().to(switched_off::list)));
 }
 

@@ -72,6 +72,15 @@ impl Language {
         }
     }
 
+    /// What people call it.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Luau => "Luau",
+            Self::Jolie => "Jolie",
+        }
+    }
+
     /// The media type of its sources.
     #[must_use]
     pub fn content_type(self) -> &'static str {

@@ -3,6 +3,7 @@
 //! Answers are gathered while whole frames wait, so that a busy worker makes few system calls; never for long, because
 //! the server kills a worker whose oldest run makes no progress.
 
+use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -51,12 +52,13 @@ pub fn serve<E: Engine>(confined: Confined, engine: impl FnOnce(RunLimits) -> Re
         None => return Ok(()),
     };
     confined.bound_memory(memory_bound(&limits));
-    let mut engine = engine(limits)?;
+    // It ends with this process: what it holds is not given back, for which some system call might be missing.
+    let mut engine = ManuallyDrop::new(engine(limits)?);
     while let Some(frame) = lines.next()? {
         if lines.have_waited() {
             lines.flush()?;
         }
-        let answer = answer(&mut engine, frame)?;
+        let answer = answer(&mut *engine, frame)?;
         lines.answer(&answer)?;
         if engine.is_spent() {
             break;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 mod http;
+pub(crate) mod kafka;
 pub(crate) mod postgres;
 mod process;
 mod raw;
@@ -264,7 +265,7 @@ pub(crate) fn cache() -> PathBuf {
     let home = std::env::var("XDG_CACHE_HOME").ok().filter(|path| !path.is_empty()).map(PathBuf::from);
     let home = home.unwrap_or_else(|| PathBuf::from(std::env::var("HOME").expect("HOME")).join(".cache"));
     let cache = home.join("parlor-tests");
-    assert!(cache.join("ready-2").exists(), "{SETUP}");
+    assert!(cache.join("ready-3").exists(), "{SETUP}");
     cache
 }
 

@@ -39,7 +39,6 @@ macro_rules! bus_contract {
             a_second_consumer_is_refused_until_the_first_is_gone,
             a_new_consumer_gets_what_the_last_one_did_not_finish,
             partitions_are_finished_independently,
-            room_ends_at_the_bound_and_comes_back_with_the_commit,
             room_that_is_given_up_comes_back,
             what_is_inside_moves_on_when_the_bus_is_full,
             a_record_over_the_limit_is_refused_and_one_at_the_limit_is_not,

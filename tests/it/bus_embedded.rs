@@ -17,6 +17,9 @@ use crate::bus_contract::Home;
 mod contract {
     crate::bus_contract!(super::EmbeddedHome::new());
 }
+mod bound {
+    crate::bus_contract!(super::EmbeddedHome::new(); room_ends_at_the_bound_and_comes_back_with_the_commit);
+}
 mod crash;
 mod damage;
 mod dead_letters;

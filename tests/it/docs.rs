@@ -123,7 +123,11 @@ fn the_handbook_has_every_setting_with_its_default() {
     }
     let mut example = example();
     // They have no default: the node does without, or makes its own.
-    for key in ["scripts.jolie.home", "jwt_keys", "object_store_url", "database_url", "kafka_brokers", "redis_url", "slot"] {
+    let kafka = ["username", "password", "ca_path", "certificate_path", "key_path", "key_password"];
+    let kafka = kafka.map(|key| format!("kafka.{key}"));
+    let others =
+        ["jwt_keys", "object_store_url", "database_url", "kafka_brokers", "redis_url", "slot", "scripts.jolie.home"];
+    for key in others.into_iter().chain(kafka.iter().map(String::as_str)) {
         example.insert(key.to_owned(), table.get(key).cloned().unwrap_or_default());
     }
     assert_eq!(table, example);

@@ -12,6 +12,7 @@ mod asyncapi;
 mod auto_reply;
 mod bus_contract;
 mod bus_embedded;
+mod bus_kafka;
 mod conformance;
 mod control;
 mod crash;

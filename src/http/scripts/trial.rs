@@ -34,7 +34,7 @@ const MOST: usize = 20;
 pub struct TryBody {
     /// A draft. It is not kept.
     source: Option<String>,
-    /// What the draft is written in; without it, Luau.
+    /// What the draft is written in; Luau when it is not said.
     language: Option<Language>,
     /// Or a version; without both, the newest.
     version: Option<u32>,

@@ -11,10 +11,10 @@ use tokio::sync::oneshot;
 use super::dead_letter::DeadLetters;
 use super::log::{Fault, Log};
 use super::recovery::Recovered;
-use super::room::{Charge, Ledger};
 use super::shared::{Counters, Shared};
 use crate::config::bus::BusOptions;
 use crate::pipeline::bus::{Error, Place, Topic};
+use crate::pipeline::room::{Charge, Ledger};
 
 mod batch;
 mod reclaim;

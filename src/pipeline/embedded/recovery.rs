@@ -11,10 +11,10 @@ use bytes::Bytes;
 
 use super::Error;
 use super::log::{self, Active, Extent, Log, Sealed};
-use super::room::Ledger;
 use super::segment::{self, Frame, Head, Marker, Stored};
 use super::state::{Held, Part, State};
 use crate::pipeline::bus::{Room, Topic};
+use crate::pipeline::room::Ledger;
 
 /// The journal as it was found, ready to be written on.
 #[derive(Debug)]

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 
-use super::room::Ledger;
 use super::state::State;
 use crate::pipeline::bus::Error;
+use crate::pipeline::room::Ledger;
 
 /// The parts shared between threads.
 #[derive(Debug)]

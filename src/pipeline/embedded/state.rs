@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::room::Charge;
 use crate::pipeline::bus::{Offset, Partition, Place, Record, Term, Topic};
+use crate::pipeline::room::Charge;
 
 /// All topics of the bus.
 #[derive(Debug)]
@@ -216,9 +216,9 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::super::room::Ledger;
     use super::*;
     use crate::pipeline::bus::Room;
+    use crate::pipeline::room::Ledger;
 
     fn filled(records: &[(u32, &'static str)]) -> (State, Topic) {
         let (mut state, topic, ledger) = (State::new(3, HashMap::new()), Topic::from("t"), Ledger::new(1000));

@@ -27,7 +27,7 @@ use crate::script::protocol::Confinement;
 /// Runs that may wait for a place; one more is refused.
 const WAITING: usize = 256;
 /// How long one waits for a place.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// An owner who has asked for nothing for so long gives the place up, when there is no spare.
 const RESTED: Duration = Duration::from_secs(1);
 /// How often idle ones are looked for.
@@ -131,14 +131,16 @@ impl Place {
     }
 }
 
-/// Sees to it that so many places beyond the spare are being started: absent ones, then those that have rested longest.
-fn provide(places: &mut [Place], waiting: usize) {
+/// Sees to it that there is a spare, or one place for each who waits: absent ones are started, then those that have rested
+/// longest. Says whether anything changed.
+fn provide(places: &mut [Place], waiting: usize) -> bool {
     let is_coming = |place: &Place| match place {
         Place::Starting | Place::Ill(_) => true,
         Place::Ready(ready) => ready.owner.is_none(),
         Place::Absent => false,
     };
     let coming = places.iter().filter(|place| is_coming(place)).count();
+    let mut changed = false;
     for n in coming..waiting.max(1) {
         let absent = places.iter().position(|place| matches!(place, Place::Absent));
         let rested = || {
@@ -149,9 +151,11 @@ fn provide(places: &mut [Place], waiting: usize) {
         };
         match absent.or_else(rested) {
             Some(at) => places[at] = Place::Starting,
-            None => return,
+            None => return changed,
         }
+        changed = true;
     }
+    changed
 }
 
 /// The place of an owner, or one that is free.
@@ -245,9 +249,11 @@ impl Owned {
         if let (None, Some(words)) = (&found, ill) {
             return Err(words);
         }
-        provide(&mut places, if found.is_some() { 0 } else { waiting });
+        // Whoever looks waits for changes too: one that is none would wake it for ever.
+        if provide(&mut places, if found.is_some() { 0 } else { waiting }) {
+            self.shared.changed.notify_waiters();
+        }
         drop(places);
-        self.shared.changed.notify_waiters();
         Ok(found.map(|(at, life, orders)| Taken { at, life, orders, shared: self.shared.clone() }))
     }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::app::{TestApp, reply};
 
 /// Every route there is, and whether it is for administrators.
-const ROUTES: [(&str, &str); 32] = [
+const ROUTES: [(&str, &str); 34] = [
     ("post", "/api/v1/users"),
     ("get", "/api/v1/users"),
     ("post", "/api/v1/login"),
@@ -41,6 +41,8 @@ const ROUTES: [(&str, &str); 32] = [
     ("post", "/api/v1/users/{id}/scripts/{direction}/try"),
     ("get", "/api/v1/users/{id}/scripts/{direction}/log"),
     ("get", "/api/v1/admin/scripts/switched-off"),
+    ("get", "/api/v1/scripts/languages"),
+    ("get", "/api/v1/scripts/templates"),
 ];
 
 #[tokio::test]

@@ -72,6 +72,7 @@ async fn a_chat_with_scripts_in_both_directions() {
     send("click to unsubscribe").await;
     assert_eq!(inbox(&app, &ada, 3).await.len(), 3);
     assert_eq!(inbox(&app, &bob, 2).await.len(), 2, "it was dropped");
+    assert_eq!(crate::scripts::log(&app, &bob, "incoming", "drop", 1).await.len(), 1);
     let log = app.get("users/me/scripts/incoming/log", &bob).await.assert(200).items();
     assert_eq!(log.len(), 2, "{log:?}");
     assert!(log.iter().all(|entry| entry["prints"] == json!([format!("from {}", ada.id)])), "{log:?}");

@@ -12,8 +12,18 @@ use super::{home, options, workers_at};
 
 /// Each attempt, and what must come of it.
 const REFUSED: [&str; 12] = [
-    "passwd", "write", "write-here", "write-memory", "connect", "listen", "datagram", "exec", "spawn-helper", "parent",
-    "kill", "environment",
+    "passwd",
+    "write",
+    "write-here",
+    "write-memory",
+    "connect",
+    "listen",
+    "datagram",
+    "exec",
+    "spawn-helper",
+    "parent",
+    "kill",
+    "environment",
 ];
 
 /// A copy of the interpreter's folder in which the host is another program.
@@ -45,7 +55,10 @@ async fn a_java_program_can_compute_and_nothing_else() {
     };
     let came = |name: &str| {
         let prefix = format!("{name}: ");
-        report.lines().find_map(|line| Some(line.split_once(&prefix)?.1.to_owned())).unwrap_or_else(|| panic!("{name}: {report}"))
+        report
+            .lines()
+            .find_map(|line| Some(line.split_once(&prefix)?.1.to_owned()))
+            .unwrap_or_else(|| panic!("{name}: {report}"))
     };
     for name in REFUSED {
         assert!(["refused", "nothing", "0 killed"].contains(&came(name).as_str()), "{name}: {report}");

@@ -10,8 +10,10 @@ use parlor::script::pool::{Setup, Workers};
 
 use super::{BODY, answer, answering, failure, incoming, job, options, workers};
 
-/// The processes that the test's own process has started and that host the interpreter: worker and Java.
-fn processes() -> Vec<(u32, Vec<u32>)> {
+/// The workers that this process has started and that host an interpreter with so much memory, and their Java. Each test
+/// has its own number of megabytes, because others run beside it.
+fn processes(memory_mib: u64) -> Vec<(u32, Vec<u32>)> {
+    let bytes = format!("--memory\0{}", memory_mib * 1024 * 1024);
     let children = |parent: u32| -> Vec<u32> {
         let stat = |entry: std::fs::DirEntry| {
             let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
@@ -23,7 +25,8 @@ fn processes() -> Vec<(u32, Vec<u32>)> {
         std::fs::read_dir("/proc").unwrap().flatten().filter_map(stat).collect()
     };
     let is_jolie = |pid: &u32| {
-        std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("--jolie"))
+        std::fs::read_to_string(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|line| line.contains("--jolie") && line.contains(&bytes))
     };
     let found = children(std::process::id()).into_iter().filter(is_jolie);
     found.map(|pid| (pid, children(pid))).collect()
@@ -63,7 +66,7 @@ async fn more_owners_than_places_are_all_served_and_none_in_anothers_interpreter
 
 #[tokio::test]
 async fn a_run_that_ends_its_interpreter_is_told_and_the_next_one_is_fine() {
-    let workers = workers(&options(JolieOptions { workers: 2, wall_ms: 1000, ..Default::default() })).await;
+    let workers = workers(&options(JolieOptions { workers: 2, wall_ms: 10_000, ..Default::default() })).await;
     let good = answering("", "\"here\"");
     let spin = incoming(&workers, 2, "main { while( true ) { i++ } }").await;
     assert_eq!(failure(&spin).0, FailureKind::CpuLimit);
@@ -80,10 +83,17 @@ async fn a_run_that_ends_its_interpreter_is_told_and_the_next_one_is_fine() {
 
 #[tokio::test]
 async fn a_worker_that_is_killed_in_the_middle_of_a_run_has_it_made_once_more_and_its_java_goes_with_it() {
-    let workers = workers(&options(JolieOptions { workers: 1, cpu_ms: 5000, wall_ms: 20_000, ..Default::default() })).await;
+    let workers = workers(&options(JolieOptions {
+        workers: 1,
+        memory_mib: 129,
+        cpu_ms: 20_000,
+        wall_ms: 60_000,
+        ..Default::default()
+    }))
+    .await;
     let slow = answering("", "\"made \" + i").replace("result.action", "while( i < 200000 ) { i++ };\n  result.action");
     assert!(incoming(&workers, 2, &answering("", "\"here\"")).await.outcome.is_ok());
-    let before = processes();
+    let before = processes(129);
     assert_eq!(before.len(), 1, "{before:?}");
     let killer = async {
         tokio::time::sleep(Duration::from_millis(30)).await;
@@ -91,30 +101,31 @@ async fn a_worker_that_is_killed_in_the_middle_of_a_run_has_it_made_once_more_an
     };
     let (ran, ()) = tokio::join!(incoming(&workers, 2, &slow), killer);
     assert_eq!(answer(&ran), "made 200000");
-    let after = processes();
+    let after = processes(129);
     assert!(after.len() == 1 && after[0].0 != before[0].0, "{before:?} {after:?}");
     for java in &before[0].1 {
         let state = std::fs::read_to_string(format!("/proc/{java}/stat")).unwrap_or_default();
         assert!(state.is_empty() || state.contains(") Z"), "{java} lives on: {state}");
     }
     workers.stop().await;
-    assert_eq!(processes(), [], "nothing is left");
+    assert_eq!(processes(129), [], "nothing is left");
 }
 
 #[tokio::test]
 async fn an_owner_who_rests_gives_the_interpreter_back_and_the_spare_stays() {
-    let workers = workers(&options(JolieOptions { workers: 2, idle_seconds: 1, ..Default::default() })).await;
+    let workers =
+        workers(&options(JolieOptions { workers: 2, memory_mib: 130, idle_seconds: 1, ..Default::default() })).await;
     assert!(incoming(&workers, 2, &answering("", "\"here\"")).await.outcome.is_ok());
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     // First a spare is started beside it, then it ends.
     let mut most = 0;
     loop {
-        let now = processes().len();
+        let now = processes(130).len();
         most = most.max(now);
         if most == 2 && now == 1 {
             break;
         }
-        assert!(tokio::time::Instant::now() < deadline, "{:?}", processes());
+        assert!(tokio::time::Instant::now() < deadline, "{:?}", processes(130));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     workers.stop().await;

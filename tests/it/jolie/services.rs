@@ -25,7 +25,10 @@ const STRINGS: [(&str, &str); 22] = [
     ("split@StringUtils( \"a,b,c\" { .regex = \",\" } )( s ); x = #s.result + s.result[2]", "3c"),
     ("split@StringUtils( \"a,b,c\" { .regex = \",\", .limit = 2 } )( s ); x = s.result[1]", "b,c"),
     ("j.piece[0] = \"a\"; j.piece[1] = \"b\"; j.delimiter = \"-\"; join@StringUtils( j )( x )", "a-b"),
-    ("leftPad@StringUtils( \"7\" { .length = 3, .char = \"0\" } )( l ); rightPad@StringUtils( l { .length = 5, .char = \"!\" } )( x )", "007!!"),
+    (
+        "leftPad@StringUtils( \"7\" { .length = 3, .char = \"0\" } )( l ); rightPad@StringUtils( l { .length = 5, .char = \"!\" } )( x )",
+        "007!!",
+    ),
     ("l.item[0] = \"b\"; l.item[1] = \"a\"; sort@StringUtils( l )( s ); x = s.item[0] + s.item[1]", "ab"),
 ];
 const OTHERS: [(&str, &str, &str); 10] = [
@@ -55,7 +58,12 @@ async fn every_operation_gives_what_its_documentation_says_included_or_imported(
     let workers = workers(&options(Default::default())).await;
     for (file, does, gives) in services() {
         let include = if file == "json_utils" { String::new() } else { format!("include \"{file}.iol\"") };
-        let ran = incoming(&workers, 2, &answering(&include, "string( x )").replace("result.action", &format!("{does};\n  result.action"))).await;
+        let ran = incoming(
+            &workers,
+            2,
+            &answering(&include, "string( x )").replace("result.action", &format!("{does};\n  result.action")),
+        )
+        .await;
         assert_eq!(answer(&ran), gives, "{file}: {does}");
         let service = name(file);
         let import = if file == "json_utils" { String::new() } else { format!("from {file} import {service}\n") };

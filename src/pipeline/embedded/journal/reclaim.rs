@@ -83,7 +83,7 @@ mod tests {
     use crate::pipeline::bus::{Offset, Partition, Room, Topic};
     use crate::pipeline::embedded::dead_letter::DeadLetters;
     use crate::pipeline::embedded::recovery::recover;
-    use crate::pipeline::embedded::room::Ledger;
+    use crate::pipeline::room::Ledger;
 
     /// A journal without its thread, so that the test says what happens when.
     fn journal(home: &Path) -> Journal {

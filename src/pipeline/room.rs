@@ -9,7 +9,7 @@ use crate::pipeline::bus::Room;
 
 /// Keeps account of what is unfinished. A permit is a byte.
 #[derive(Debug)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     permits: Arc<Semaphore>,
     /// Bytes that were let in without a permit: what is finished next pays for them before anybody waiting is let in.
     debt: Mutex<usize>,
@@ -19,13 +19,13 @@ pub(super) struct Ledger {
 
 /// One unfinished record's part of the bound; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Charge {
+pub(crate) struct Charge {
     ledger: Arc<Ledger>,
     bytes: usize,
 }
 
 impl Ledger {
-    pub(super) fn new(limit: usize) -> Arc<Self> {
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
             permits: Arc::new(Semaphore::new(limit)),
             debt: Mutex::new(0),
@@ -35,13 +35,13 @@ impl Ledger {
     }
 
     /// Waits, first come first served, until there is room; `None` when the bus has closed.
-    pub(super) async fn wait(self: Arc<Self>, bytes: usize) -> Option<Room> {
+    pub(crate) async fn wait(self: Arc<Self>, bytes: usize) -> Option<Room> {
         let count = u32::try_from(bytes).ok()?;
         self.permits.clone().acquire_many_owned(count).await.ok().map(|permit| Room(Some(permit)))
     }
 
     /// Takes a record in that is `bytes` long, whatever room was asked for. Never waits.
-    pub(super) fn enter(self: &Arc<Self>, room: Room, bytes: usize) -> Charge {
+    pub(crate) fn enter(self: &Arc<Self>, room: Room, bytes: usize) -> Charge {
         let reserved = room.0.map_or(0, |permit| {
             let count = permit.num_permits();
             permit.forget();
@@ -60,15 +60,15 @@ impl Ledger {
     }
 
     /// Lets everybody who waits go, with nothing.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.permits.close();
     }
 
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    pub(super) fn records(&self) -> u64 {
+    pub(crate) fn records(&self) -> u64 {
         self.records.load(Ordering::Relaxed)
     }
 

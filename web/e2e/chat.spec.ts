@@ -1,0 +1,139 @@
+/** Two people, two browsers. */
+
+import { accessible, expect, test } from './support/test.ts';
+
+test('a first message reaches a second account without a manual', async ({ browser, server }) => {
+  const begun = Date.now();
+  const pages = await Promise.all(['ada', 'bea'].map(async (name) => {
+    const page = await (await browser.newContext()).newPage();
+    await page.goto(server.url);
+    await page.getByRole('button', { name: 'Create an account' }).click();
+    await page.getByLabel('Name', { exact: true }).fill(name);
+    await page.getByLabel('Password').fill('correct horse');
+    await page.getByRole('button', { name: 'Create account' }).click();
+    await expect(page.getByText('No conversations yet')).toBeVisible();
+    return page;
+  }));
+  const [ada, bea] = pages as [typeof pages[0] & object, typeof pages[0] & object];
+  await ada.getByRole('button', { name: 'Write to somebody' }).click();
+  await ada.keyboard.type('be');
+  await expect(ada.getByRole('option', { name: 'bea' })).toBeVisible();
+  await ada.keyboard.press('Enter');
+  await ada.keyboard.press('Enter');
+  await ada.keyboard.type('Hello, Bea!');
+  await ada.keyboard.press('Enter');
+  await bea.getByRole('link', { name: /ada.*Hello, Bea!/ }).click();
+  await expect(bea.locator('.message-text')).toHaveText('Hello, Bea!');
+  expect(Date.now() - begun).toBeLessThan(60_000);
+});
+
+test('two people chat: order, read marks, presence, writing, names, days', async ({ person }) => {
+  const ada = await person('ada');
+  const bea = await person('bea');
+  await ada.openWith('bea');
+  await ada.say('One');
+  await expect(ada.message('One')).toBeVisible();
+  await bea.page.getByRole('link', { name: /ada/ }).click();
+  await expect(bea.message('One')).toBeVisible();
+  await expect(bea.page.getByText('Today', { exact: true })).toBeVisible();
+  await expect(ada.page.locator('.conversation-head')).toContainText('Online');
+  await bea.composer.pressSequentially('Tw');
+  await expect(ada.page.locator('.conversation-head')).toContainText('bea is writing');
+  await bea.say('Two');
+  await ada.say('Three\nwith a line');
+  for (const who of [ada, bea]) {
+    await expect(who.page.locator('.message-text')).toHaveText(['One', 'Two', 'Three\nwith a line']);
+  }
+  await expect(ada.page.locator('.message.own .mark').last()).toHaveAttribute('title', 'Read');
+  await expect(ada.page).toHaveURL(/\/c\/[0-9a-f-]{36}$/);
+});
+
+test('a group: who said it, and who is in it', async ({ person, server }) => {
+  const ada = await person('ada');
+  const bea = await person('bea');
+  const cleo = await server.account('cleo');
+  await ada.openWith('bea', 'cleo');
+  await ada.say('All of you');
+  await bea.page.getByRole('link', { name: /ada, cleo/ }).click();
+  await expect(bea.page.locator('.message-sender')).toHaveText('ada');
+  await server.send(cleo, [ada.account.id, bea.account.id], 'Me too');
+  await expect(ada.message('Me too')).toBeVisible();
+  await expect(ada.page.locator('.conversation-head')).toContainText('3 people');
+});
+
+test('unread counts, and reading them on one device clears them on the other', async ({ browserOf, server }) => {
+  const [ada, bea] = [await server.account('ada'), await server.account('bea')];
+  const desk = await browserOf(ada);
+  const phone = await browserOf(ada);
+  for (const text of ['1', '2', '3']) await server.send(bea, [ada.id], text);
+  await expect(desk.page.locator('.row .badge')).toHaveText('3');
+  await expect(phone.page.locator('.row .badge')).toHaveText('3');
+  await expect(desk.page).toHaveTitle('(1) Parlor');
+  await desk.page.getByRole('link', { name: /bea/ }).click();
+  await expect(desk.page.locator('.row .badge')).toHaveCount(0);
+  await expect(phone.page.locator('.row .badge')).toHaveCount(0);
+  await expect(phone.page).toHaveTitle('Parlor');
+});
+
+test('a message that the server refuses says so, can be tried again and be thrown away', async ({ person, server }) => {
+  const ada = await person('ada');
+  await server.account('bea');
+  await ada.page.goto(`${server.url}/c/new/99999`);
+  await ada.say('Is anybody there?');
+  await expect(ada.page.locator('.message-failed')).toContainText('Not sent');
+  await ada.page.reload();
+  await expect(ada.page.locator('.message-failed')).toContainText('Not sent');
+  await ada.page.getByRole('button', { name: 'Discard' }).click();
+  await expect(ada.page.locator('.message')).toHaveCount(0);
+  await ada.page.reload();
+  await expect(ada.composer).toBeVisible();
+  await expect(ada.page.locator('.message')).toHaveCount(0);
+});
+
+test('history comes as one scrolls up, and stays where one was', async ({ browserOf, server }) => {
+  const [ada, bea] = [await server.account('ada'), await server.account('bea')];
+  for (let n = 0; n < 180; n += 1) await server.send(bea, [ada.id], `line ${n}`);
+  const who = await browserOf(ada);
+  await who.page.getByRole('link', { name: /bea/ }).click();
+  await who.page.getByRole('button', { name: /Latest|new/ }).click();
+  await expect(who.message('line 179')).toBeInViewport();
+  await who.log.focus();
+  // What is in view does not jump when what is above it comes.
+  const place = () => who.page.locator('[data-seq="130"]').evaluate((row) => row.getBoundingClientRect().top);
+  await who.page.locator('[data-seq="130"]').evaluate((row) => row.scrollIntoView({ block: 'start' }));
+  await expect(who.page.locator('[data-seq="85"]')).toBeAttached();
+  expect(Math.abs((await place()) - (await who.log.evaluate((log) => log.getBoundingClientRect().top)))).toBeLessThan(60);
+  await expect(async () => {
+    await who.page.keyboard.press('Home');
+    await expect(who.page.getByText('This is where it began.')).toBeInViewport({ timeout: 300 });
+  }).toPass();
+  await expect(who.message('line 0')).toBeVisible();
+  // A new message moves nothing, and is offered.
+  await server.send(bea, [ada.id], 'the newest');
+  await who.page.getByRole('button', { name: /Latest|new/ }).click();
+  await expect(who.message('the newest')).toBeInViewport();
+});
+
+test('a draft survives a reload, and another conversation', async ({ person, server }) => {
+  const ada = await person('ada');
+  const bea = await server.account('bea');
+  await server.send(bea, [ada.account.id], 'Hi');
+  await ada.page.getByRole('link', { name: /bea/ }).click();
+  await ada.composer.fill('Half a thou');
+  await ada.page.reload();
+  await expect(ada.composer).toHaveValue('Half a thou');
+});
+
+test('signing out in one tab signs out all, and leaves nothing behind', async ({ person, server }) => {
+  const ada = await person('ada');
+  const other = await ada.page.context().newPage();
+  await other.goto(server.url);
+  await expect(other.getByRole('heading', { name: 'Chats' })).toBeVisible();
+  await ada.page.getByRole('link', { name: 'Settings' }).click();
+  await ada.page.getByRole('button', { name: 'Sign out' }).click();
+  await expect(ada.page.getByRole('button', { name: 'Sign in' })).toBeVisible();
+  await expect(other.getByRole('button', { name: 'Sign in' })).toBeVisible();
+  await ada.page.reload();
+  await expect(ada.page.getByRole('button', { name: 'Sign in' })).toBeVisible();
+  await accessible(ada.page, 'sign in');
+});

@@ -1,0 +1,25 @@
+/** The page in a browser, against the real server. Browsers are not downloaded: the system's Chromium is used. */
+
+import { defineConfig } from '@playwright/test';
+
+export default defineConfig({
+  testDir: 'e2e',
+  outputDir: 'test-results',
+  workers: 2,
+  fullyParallel: false,
+  timeout: 120_000,
+  expect: { timeout: 20_000 },
+  reporter: [['line']],
+  use: {
+    viewport: { width: 1280, height: 800 },
+    locale: 'en-GB',
+    timezoneId: 'Europe/London',
+    trace: 'retain-on-failure',
+    launchOptions: { executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] },
+  },
+  projects: [
+    { name: 'page', testIgnore: '**/figures.spec.ts' },
+    // Run by itself, on a machine that does nothing else: `npm run figures`.
+    { name: 'figures', testMatch: '**/figures.spec.ts' },
+  ],
+});

@@ -1,0 +1,43 @@
+/** The conversations, and the one that is open. On a phone one or the other. */
+
+import { useEffect, useState } from 'react';
+
+import { Empty } from '@/components/States.tsx';
+import { Button } from '@/components/Button.tsx';
+
+import { useNotifications } from '../hooks/useNotifications.ts';
+import { Conversation } from './Conversation.tsx';
+import { ConversationList } from './ConversationList.tsx';
+import { NewConversation } from './NewConversation.tsx';
+
+export function ChatScreen({ conversationId, people }: { conversationId?: string; people?: string }) {
+  const [starting, setStarting] = useState(false);
+  const open = conversationId ?? people;
+  useNotifications(conversationId);
+  useEffect(() => {
+    const shortcut = (event: KeyboardEvent) => {
+      if (event.key.toLowerCase() === 'k' && (event.ctrlKey || event.metaKey)) {
+        event.preventDefault();
+        setStarting(true);
+      }
+    };
+    window.addEventListener('keydown', shortcut);
+    return () => window.removeEventListener('keydown', shortcut);
+  }, []);
+  return (
+    <div className={open ? 'chat has-open' : 'chat'}>
+      <ConversationList open={conversationId} onNew={() => setStarting(true)} />
+      {open ? (
+        <Conversation key={open} conversationId={conversationId} people={people} />
+      ) : (
+        <main className="conversation nothing">
+          <Empty icon="chat" title="Pick a conversation, or begin one">
+            <Button kind="primary" icon="plus" onClick={() => setStarting(true)}>New conversation</Button>
+            <p className="hint"><kbd>Ctrl</kbd> <kbd>K</kbd> does it from anywhere in your chats.</p>
+          </Empty>
+        </main>
+      )}
+      {starting && <NewConversation onClose={() => setStarting(false)} />}
+    </div>
+  );
+}

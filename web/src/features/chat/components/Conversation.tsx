@@ -1,0 +1,117 @@
+/** One conversation: who is in it, what was said, and a place to write. One that has no message yet is known by its people. */
+
+import { useEffect, useMemo } from 'react';
+import { Link, useLocation } from 'wouter';
+
+import { Avatar } from '@/components/Avatar.tsx';
+import { Icon } from '@/components/Icon.tsx';
+
+import { participantsOf } from '../api/conversations.ts';
+import { useConversations, usePresence } from '../hooks/useConversations.ts';
+import { useLive, useOutbox } from '../hooks/useLive.tsx';
+import { useMessages } from '../hooks/useMessages.ts';
+import { usePeople } from '../hooks/usePeople.ts';
+import { useWriting } from '../hooks/useWriting.ts';
+import { titleOf } from '../hooks/titles.ts';
+import { Composer } from './Composer.tsx';
+import { MessageList } from './MessageList.tsx';
+import { PendingRow } from './MessageRow.tsx';
+
+export function Conversation({ conversationId, people }: { conversationId?: string; people?: string }) {
+  return conversationId ? <Known conversationId={conversationId} /> : <Fresh people={people ?? ''} />;
+}
+
+function Known({ conversationId }: { conversationId: string }) {
+  const { user } = useLive();
+  const { data: conversations } = useConversations();
+  const history = useMessages(conversationId);
+  const listed = conversations?.find((item) => item.conversationId === conversationId);
+  const newest = history.messages.at(-1);
+  // One that is far down the list is known by its messages.
+  const found = listed?.participants ?? (newest ? participantsOf(newest) : undefined);
+  // The same people are the same list, whichever message they were told by.
+  const people = found?.join();
+  const members = useMemo(() => people?.split(',').map(Number), [people]);
+  const recipients = useMemo(() => (members ? addressed(members, user.id) : undefined), [members, user.id]);
+  const pending = usePending(recipients);
+  const name = usePeople(members ?? []);
+  return (
+    <main className="conversation">
+      <Head members={members ?? []} me={user.id} name={name} conversationId={conversationId} />
+      <MessageList conversationId={conversationId} history={history} listed={listed} pending={pending} name={name} members={members ?? []} />
+      <Composer draftKey={conversationId} recipientIds={recipients} label={titleOf(members ?? [], user.id, name)} />
+    </main>
+  );
+}
+
+function Fresh({ people }: { people: string }) {
+  const { user } = useLive();
+  const [, navigate] = useLocation();
+  const others = useMemo(() => people.split('-').map(Number).filter((id) => Number.isSafeInteger(id) && id > 0), [people]);
+  const members = useMemo(() => [...new Set([...others, user.id])].sort((a, b) => a - b), [others, user.id]);
+  const { data: conversations } = useConversations();
+  const known = conversations?.find((item) => item.participants.join() === members.join());
+  const name = usePeople(members);
+  const recipients = useMemo(() => addressed(members, user.id), [members, user.id]);
+  const pending = usePending(recipients);
+  useEffect(() => {
+    if (known) navigate(`/c/${known.conversationId}`, { replace: true });
+  }, [known, navigate]);
+  return (
+    <main className="conversation">
+      <Head members={members} me={user.id} name={name} />
+      <div className="messages" role="log" aria-label="Messages" tabIndex={0}>
+        <div className="messages-inner">
+          {pending.length === 0 && <p className="beginning">This is the beginning of your conversation with {titleOf(members, user.id, name)}. Say hello.</p>}
+          <ol className="thread">{pending.map((entry) => <PendingRow key={entry.id} entry={entry} />)}</ol>
+        </div>
+      </div>
+      <Composer draftKey={`new-${others.join('-')}`} recipientIds={recipients} label={titleOf(members, user.id, name)} />
+    </main>
+  );
+}
+
+/** What we wrote here and the server has not made a message of yet. */
+function usePending(recipients: readonly number[] | undefined) {
+  const outbox = useOutbox();
+  const key = recipients?.join();
+  return useMemo(() => outbox.filter((entry) => [...entry.recipientIds].sort((a, b) => a - b).join() === key), [outbox, key]);
+}
+
+/** Whom one writes to here: all others, or oneself. */
+function addressed(members: readonly number[], me: number): number[] {
+  const others = members.filter((id) => id !== me);
+  return others.length === 0 ? [me] : others;
+}
+
+interface HeadProps {
+  members: readonly number[];
+  me: number;
+  name: (id: number) => string;
+  conversationId?: string;
+}
+
+function Head({ members, me, name, conversationId = '' }: HeadProps) {
+  const presence = usePresence();
+  const writing = useWriting(conversationId);
+  const others = members.filter((id) => id !== me);
+  const title = titleOf(members, me, name);
+  const online = others.filter((id) => presence[id]);
+  const single = others.length === 1 ? others[0] : undefined;
+  const state = () => {
+    if (writing.length > 0) return `${writing.map(name).join(', ')} ${writing.length === 1 ? 'is' : 'are'} writing …`;
+    if (others.length === 0) return 'Only you read this';
+    if (single !== undefined) return online.length > 0 ? 'Online' : 'Not online';
+    return online.length > 0 ? `${members.length} people, online: ${online.map(name).join(', ')}` : `${members.length} people`;
+  };
+  return (
+    <header className="conversation-head">
+      <Link href="/" className="icon-button only-narrow" aria-label="Back to all chats"><Icon name="back" /></Link>
+      <Avatar name={others.length > 1 ? String(members.length) : title} group={others.length > 1} id={single ?? conversationId} online={online.length > 0} />
+      <div className="conversation-title">
+        <h2>{title}</h2>
+        <p className={writing.length > 0 ? 'writing' : online.length > 0 ? 'online' : ''}>{members.length > 0 && state()}</p>
+      </div>
+    </header>
+  );
+}

@@ -1,0 +1,21 @@
+/** What somebody chose for this browser. */
+
+export type Theme = 'system' | 'light' | 'dark';
+
+const THEME = 'parlor.theme';
+
+export function theme(): Theme {
+  const kept = localStorage.getItem(THEME);
+  return kept === 'light' || kept === 'dark' ? kept : 'system';
+}
+
+export function setTheme(choice: Theme): void {
+  if (choice === 'system') localStorage.removeItem(THEME);
+  else localStorage.setItem(THEME, choice);
+  applyTheme();
+}
+
+/** Before anything is drawn, and whenever it changes, in this tab or another. */
+export function applyTheme(): void {
+  document.documentElement.dataset.theme = theme();
+}
