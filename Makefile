@@ -11,7 +11,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 ARGS ?=
 # Where `make jolie` puts the interpreter; servers look in the default place by themselves.
 JOLIE ?=
-# How long `make soak` takes, twice: once for the tests, once for the load.
+# How long each of the three parts of `make soak` takes: two of tests, one of load.
 SOAK_SECONDS ?= 600
 # How many cases each property test draws in `make fuzz`.
 CASES ?= 20000
@@ -64,9 +64,11 @@ bench: ## Measure: the bus alone, then each load scenario against a server of it
 	cargo bench --bench bus
 	SERVER_CPUS=$(SERVER_CPUS) TARGET=$(TARGET) scripts/bench.sh
 
-soak: ## Kill and load for long: crash tests and a steady load of SOAK_SECONDS each
+soak: ## Kill and load for long: crash tests, faults in a cluster, a steady load, SOAK_SECONDS each
 	@scripts/check-tools.sh
+	@bash tests/setup.sh
 	PARLOR_SOAK_SECONDS=$(SOAK_SECONDS) cargo test --test it crash::kills::accepted -- --nocapture
+	PARLOR_SOAK_SECONDS=$(SOAK_SECONDS) cargo test --test it cluster::faults:: -- --nocapture
 	cargo build --release -p parlor -p parlor-bench
 	$(TARGET)/release/parlor-bench --spawn $(TARGET)/release/parlor soak --seconds $(SOAK_SECONDS)
 

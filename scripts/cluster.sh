@@ -124,7 +124,11 @@ up() {
     scripts/servers.sh postgres redis haproxy kafka
     say "starting ${missing[*]}"
     # All at once, then wait for each: brokers take their time, and nodes wait for them by themselves.
-    for part in "${missing[@]}"; do start_part "$part"; done
+    for part in "${missing[@]}"; do
+      start_part "$part"
+      # The database itself is an operator's to make, and nodes refuse to start without.
+      if [ "$part" = postgres ]; then await_part postgres; fi
+    done
     for part in "${missing[@]}"; do
       await_part "$part"
       say "$part is ready, after $((SECONDS - begun)) s"

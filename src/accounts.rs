@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::Clock;
+use crate::cluster::rates::Rates;
 use crate::config::accounts::AccountsOptions;
 use crate::config::secret::Secret;
 use crate::ids::{FamilyId, UserId};
@@ -151,6 +152,11 @@ impl Accounts {
         })))
     }
 
+    /// From now on logins and registrations count over all nodes.
+    pub fn count_everywhere(&self, rates: Rates) {
+        self.0.limits.count_everywhere(rates);
+    }
+
     /// What administrators do with accounts.
     #[must_use]
     pub fn administration(&self) -> &Administration {
@@ -167,7 +173,7 @@ impl Accounts {
         if !inner.registration_open {
             return Err(Error::RegistrationClosed);
         }
-        inner.limits.registration_from(from)?;
+        inner.limits.registration_from(from).await?;
         let username = Username::parse(username)?;
         let (user, hash) = inner.administration.create(&username, password, Role::User).await?;
         tracing::info!(user_id = %user.id, address = %from, "user registered");
@@ -180,10 +186,10 @@ impl Accounts {
     /// [`Error::Limited`], [`Error::Password`] when busy, [`Error::WrongCredentials`], [`Error::Disabled`].
     pub async fn login(&self, from: IpAddr, username: &str, password: &Secret) -> Result<Grant, Error> {
         let inner = &*self.0;
-        inner.limits.login_from(from)?;
+        inner.limits.login_from(from).await?;
         // Nobody has such a name, so to say no at once says nothing about anybody.
         let username = Username::parse(username).map_err(|_| Error::WrongCredentials)?;
-        inner.limits.login_of(username.key())?;
+        inner.limits.login_of(username.key()).await?;
         let found = inner.store.credentials(username.key()).await?;
         let right = inner.hasher.verify(password, found.as_ref().map(|found| found.password_hash.as_str())).await?;
         let Some(found) = found.filter(|_| right) else {

@@ -1,7 +1,9 @@
 //! The actors: one each for every session, stage and singleton of a node. Each file has one actor, always in the same
 //! order: purpose, messages, the struct, its handlers, its helpers, its tests.
 
+pub mod bridge;
 pub mod busy;
+pub mod catch_up;
 pub mod control;
 pub mod feeder;
 pub mod node;

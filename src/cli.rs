@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 pub mod migrate;
 pub mod script;
 pub mod serve;
+pub mod tables;
 pub mod user;
 pub mod worker;
 
@@ -29,7 +30,7 @@ pub struct Cli {
 enum Command {
     /// Run the server
     Serve(serve::ServeArgs),
-    /// Bring the tables of a data folder up to date, and list the migrations that were applied
+    /// Bring the tables up to date, or say what that would change
     Migrate(migrate::MigrateArgs),
     /// Look after accounts, with the server stopped or running
     #[command(subcommand)]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -39,4 +40,10 @@ impl Clock {
             at.fetch_add(by.num_milliseconds(), Ordering::Relaxed);
         }
     }
+}
+
+/// The monotonic clock, for how long things take. In tests with paused time it is theirs.
+#[must_use]
+pub fn monotonic() -> Instant {
+    tokio::time::Instant::now().into_std()
 }

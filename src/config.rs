@@ -191,6 +191,9 @@ pub enum Error {
     /// A value of the bus is out of bounds.
     #[error("settings: {0}")]
     Bus(#[from] bus::Error),
+    /// A value of the database is out of bounds.
+    #[error("settings: {0}")]
+    Database(#[from] database::Error),
     /// A value of the cluster is out of bounds, or one is missing.
     #[error("settings: {0}")]
     Cluster(#[from] cluster::Error),
@@ -283,6 +286,7 @@ impl Config {
             self.kafka.check(self.bus.max_record_bytes)?;
         }
         self.scripts.check()?;
+        self.database.check()?;
         cluster::check(self)?;
         Ok(self.bus.check()?)
     }

@@ -11,6 +11,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use quick_cache::sync::Cache;
 
 use crate::clock::Clock;
+use crate::cluster::rates::{Rate, Rates};
 use crate::config::session::SessionOptions;
 use crate::envelope::Envelope;
 use crate::ids::{MessageUid, SessionId, UserId};
@@ -90,6 +91,8 @@ pub struct Intake {
     pipeline: Vec<Topic>,
     known: Cache<UserId, ()>,
     rates: DefaultKeyedRateLimiter<UserId>,
+    /// The same limit over all nodes, when there are others.
+    everywhere: Option<Rates>,
     stopping: AtomicBool,
 }
 
@@ -120,7 +123,15 @@ impl Intake {
         let burst = NonZeroU32::new(options.message_burst).unwrap_or(NonZeroU32::MIN);
         let rates = RateLimiter::keyed(Quota::per_second(per_second).allow_burst(burst));
         let known = Cache::new(KNOWN_USERS);
-        Self { bus, store, clock, options, pipeline, known, rates, stopping: AtomicBool::new(false) }
+        let stopping = AtomicBool::new(false);
+        Self { bus, store, clock, options, pipeline, known, rates, everywhere: None, stopping }
+    }
+
+    /// Has what a user sends count over all nodes.
+    #[must_use]
+    pub fn count_everywhere(mut self, rates: Rates) -> Self {
+        self.everywhere = Some(rates);
+        self
     }
 
     /// From now on nothing is taken.
@@ -141,6 +152,9 @@ impl Intake {
     /// Each case of [`Rejection`].
     pub async fn admit(&self, sender: UserId, session: SessionId, draft: Draft) -> Result<Admitted, Rejection> {
         let recipients = self.check(sender, &draft)?;
+        if let Some(everywhere) = &self.everywhere {
+            everywhere.message(sender, self.rate()).await.map_err(Rejection::RateLimited)?;
+        }
         self.check_known(&recipients).await?;
         let bytes = draft.message_body.len() + recipients.len() * 20 + ENVELOPE_OVERHEAD;
         let room = self.bus.room(bytes).await?;
@@ -197,6 +211,11 @@ impl Intake {
         }
         let mut seen = std::collections::HashSet::with_capacity(count);
         Ok(draft.recipient_ids.iter().copied().filter(|id| seen.insert(*id)).collect())
+    }
+
+    fn rate(&self) -> Rate {
+        let interval = Duration::from_secs(1) / self.options.messages_per_second.max(1);
+        Rate { burst: self.options.message_burst.max(1), interval }
     }
 
     async fn check_known(&self, recipients: &[UserId]) -> Result<(), Rejection> {

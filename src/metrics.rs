@@ -187,6 +187,45 @@ declare! {
     seconds script_cpu(direction) "parlor_script_cpu_seconds"
         /// Processor time of runs, in seconds.
         ;
+    gauge redis_up() "parlor_redis_up"
+        /// 1 while Redis answers this node, 0 while it does not.
+        ;
+    gauge slots_live() "parlor_slots_live"
+        /// Nodes that hold a slot, as this node read it last.
+        ;
+    counter slot_lost(reason) "parlor_slots_lost_total"
+        /// Times that this node lost its slot: missing (Redis was emptied, or the lease ran out) or taken (by another node).
+        ;
+    counter presence_lookup(outcome) "parlor_presence_lookups_total"
+        /// Questions to Redis, where the readers of a batch of messages are: answered, or unanswered and every node told.
+        ;
+    counts presence_cleaned() "parlor_presence_cleaned_total"
+        /// Entries of nodes that are gone, taken out of Redis.
+        ;
+    counter presence_late() "parlor_presence_late_total"
+        /// Sessions that were opened before Redis knew of them.
+        ;
+    counts rate_unknown() "parlor_rates_unanswered_total"
+        /// Messages and attempts that only this node counted, because Redis did not answer.
+        ;
+    counter bridge_told(reason) "parlor_bridge_told_total"
+        /// Nodes told of something, by why: presence (Redis has a reader there) or everything (it is not known who is there).
+        ;
+    counts bridge_sent() "parlor_bridge_records_sent_total"
+        /// Records sent to other nodes.
+        ;
+    counts bridge_received() "parlor_bridge_records_received_total"
+        /// Records received from other nodes.
+        ;
+    counts bridge_astray() "parlor_bridge_astray_total"
+        /// Inboxes received for which nobody has a session here.
+        ;
+    counter bridge_failed(reason) "parlor_bridge_failed_total"
+        /// Failures of the bridge: send, receive, unreadable, too_large.
+        ;
+    counts catch_up_found() "parlor_catch_up_found_total"
+        /// Inboxes in which the store had messages that nobody had told this node of. Its sessions read them then.
+        ;
 }
 
 /// Installs the recorder of this process; `None` when there is one already, as in tests.

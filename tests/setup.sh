@@ -7,6 +7,13 @@ set -eu
 
 bash "$(dirname "$0")/../scripts/servers.sh" postgres redis kafka faketime
 
+# The tests of the web page use the system's browser.
+if [ -z "${CHROMIUM:-}" ] && [ ! -x /usr/bin/chromium ]; then
+    sudo=$([ "$(id -u)" = 0 ] || echo sudo)
+    { $sudo apt-get update -qq && $sudo apt-get install -y -qq --no-install-recommends chromium fonts-noto-color-emoji; } >/dev/null ||
+        { echo "tests/setup.sh needs Chromium: install it, or say where it is by CHROMIUM=PATH" >&2; exit 1; }
+fi
+
 # A changed version here needs a new number, in tests/it/app.rs too.
 READY=ready-3
 CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/parlor-tests"

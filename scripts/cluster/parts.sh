@@ -82,14 +82,13 @@ make_database() {
   [ -n "$(query "SELECT 1 FROM pg_database WHERE datname = 'parlor'")" ] || query 'CREATE DATABASE parlor'
 }
 
-redis_answers() {
-  local answer
-  exec 7<>"/dev/tcp/127.0.0.1/$PORT_REDIS" || return 1
+# In a shell of its own: one that cannot connect ends.
+redis_answers() (
+  exec 7<>"/dev/tcp/127.0.0.1/$PORT_REDIS"
   printf 'PING\r\n' >&7
   read -r -t 2 answer <&7
-  exec 7>&-
   [ "${answer%$'\r'}" = +PONG ]
-}
+)
 
 start_broker() {
   local n=$1 folder=$CLUSTER/broker-$1 voters=() other jars safe
@@ -115,6 +114,8 @@ transaction.state.log.replication.factor=$((BROKERS < 3 ? BROKERS : 3))
 transaction.state.log.min.isr=$safe
 group.initial.rebalance.delay.ms=0
 broker.session.timeout.ms=6000
+# A node that died is given up after kafka.session_timeout_millis; brokers allow no less than 6 s unless told.
+group.min.session.timeout.ms=1000
 log.cleaner.dedupe.buffer.size=16777216
 background.threads=2
 CONFIG
@@ -143,6 +144,8 @@ start_node() {
   {
     echo "# Written by scripts/cluster.sh at each start of this node."
     echo 'trusted_proxies = ["127.0.0.1/32"]'
+    # Fewer brokers than the three that are expected.
+    if [ "$BROKERS" -lt 3 ]; then printf '[kafka]\nreplication = %s\nmin_in_sync = %s\n' "$BROKERS" "$BROKERS"; fi
     if [ -n "${CLUSTER_SETTINGS:-}" ]; then cat "$CLUSTER_SETTINGS"; fi
   } >"$folder/parlor.toml"
   # The open files that the machine allows: each socket is one.
@@ -160,14 +163,12 @@ in_cluster() {
 }
 
 # What a node's /readyz answers: the status.
-node_is_ready() {
-  local status
-  exec 7<>"/dev/tcp/127.0.0.1/$(port_of "INTERNAL_$1")" || return 1
+node_is_ready() (
+  exec 7<>"/dev/tcp/127.0.0.1/$(port_of "INTERNAL_$1")"
   printf 'GET /readyz HTTP/1.0\r\n\r\n' >&7
   read -r -t 5 _ status _ <&7
-  exec 7>&-
   [ "$status" = 200 ]
-}
+)
 
 make_admin() {
   if [ -e "$CLUSTER/admin-made" ] || [ "$NODES" -eq 0 ]; then return; fi

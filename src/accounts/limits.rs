@@ -2,6 +2,7 @@
 
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 
 use crate::clock::Clock;
+use crate::cluster::rates::{Rate, Rates};
 use crate::config::accounts::{Allowance, LoginLimits};
 
 /// Keys that one limit remembers. Those whose allowance is whole again are forgotten first; while this many are not,
@@ -27,12 +29,14 @@ pub struct Limited {
     pub retry_after: Duration,
 }
 
-/// The limits of one node. What is counted is lost at a restart.
+/// The limits. A node alone counts in memory, and a restart forgets; nodes of a cluster count together as well, in Redis.
 #[derive(Debug)]
 pub struct Limits {
+    options: LoginLimits,
     account: Limit<String>,
     address: Limit<IpAddr>,
     registration: Limit<IpAddr>,
+    everywhere: OnceLock<Rates>,
 }
 
 impl Limits {
@@ -40,34 +44,55 @@ impl Limits {
     #[must_use]
     pub fn new(options: &LoginLimits, clock: &Clock) -> Self {
         Self {
+            options: *options,
+            everywhere: OnceLock::new(),
             account: Limit::new(options.per_account, clock, MAX_KEYS),
             address: Limit::new(options.per_address, clock, MAX_KEYS),
             registration: Limit::new(options.registrations_per_address, clock, MAX_KEYS),
         }
     }
 
+    /// From now on attempts count over all nodes.
+    pub fn count_everywhere(&self, rates: Rates) {
+        // The first stays: a node is in one cluster.
+        let _ = self.everywhere.set(rates);
+    }
+
     /// Counts a login from an address.
     ///
     /// # Errors
     /// [`Limited`]: the login is not to be looked at.
-    pub fn login_from(&self, address: IpAddr) -> Result<(), Limited> {
-        self.address.count(&network(address))
+    pub async fn login_from(&self, address: IpAddr) -> Result<(), Limited> {
+        let network = network(address);
+        self.address.count(&network)?;
+        self.together("login-address", &network.to_string(), self.options.per_address).await
     }
 
     /// Counts a login of the account of that name key, whether there is one or not.
     ///
     /// # Errors
     /// [`Limited`]: the password is not to be looked at.
-    pub fn login_of(&self, username_key: &str) -> Result<(), Limited> {
-        self.account.count(&username_key.to_owned())
+    pub async fn login_of(&self, username_key: &str) -> Result<(), Limited> {
+        self.account.count(&username_key.to_owned())?;
+        self.together("login-account", username_key, self.options.per_account).await
     }
 
     /// Counts a registration from an address.
     ///
     /// # Errors
     /// [`Limited`]: no account is to be made.
-    pub fn registration_from(&self, address: IpAddr) -> Result<(), Limited> {
-        self.registration.count(&network(address))
+    pub async fn registration_from(&self, address: IpAddr) -> Result<(), Limited> {
+        let network = network(address);
+        self.registration.count(&network)?;
+        self.together("registration-address", &network.to_string(), self.options.registrations_per_address).await
+    }
+
+    /// Counts with the other nodes. If Redis does not say, this node's own count has decided.
+    async fn together(&self, what: &str, key: &str, allowance: Allowance) -> Result<(), Limited> {
+        let Some(everywhere) = self.everywhere.get() else { return Ok(()) };
+        let interval = Duration::from_secs(allowance.seconds.get().into()) / allowance.attempts.get();
+        let rate = Rate { burst: allowance.attempts.get(), interval };
+        everywhere.attempt(what, key, rate).await.map_err(|retry_after| Limited { retry_after })
     }
 }
 
@@ -172,11 +197,13 @@ mod tests {
         assert_eq!(limit.limiter.as_ref().unwrap().len(), 1);
     }
 
-    #[test]
-    fn unlimited_is() {
+    #[tokio::test]
+    async fn unlimited_is() {
         let clock = Clock::system();
         let limits = Limits::new(&LoginLimits::unlimited(), &clock);
-        assert!((0..10_000).all(|_| limits.login_of("ada").is_ok()));
+        for _ in 0..10_000 {
+            limits.login_of("ada").await.unwrap();
+        }
     }
 
     #[test]

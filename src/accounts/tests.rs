@@ -3,26 +3,25 @@
 use std::num::NonZeroU32;
 
 use chrono::DateTime;
-use tempfile::TempDir;
 
 use super::*;
 use crate::config::accounts::{Allowance, LoginLimits};
+use crate::store::testing::{Home, store};
 
 const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 struct Fixture {
-    _folder: TempDir,
+    _home: Home,
     clock: Clock,
     accounts: Accounts,
 }
 
 async fn fixture(options: AccountsOptions) -> Fixture {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path()).await.unwrap();
+    let (home, store) = store().await;
     let clock = Clock::manual(DateTime::from_timestamp(1_700_000_000, 0).unwrap());
-    let keys = Keys::load_or_create(folder.path()).unwrap();
+    let keys = Keys::load_or_create(home.path()).unwrap();
     let accounts = Accounts::new(store, clock.clone(), keys, &options).unwrap();
-    Fixture { _folder: folder, clock, accounts }
+    Fixture { _home: home, clock, accounts }
 }
 
 fn secret(text: &str) -> Secret {

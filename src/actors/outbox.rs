@@ -18,6 +18,7 @@ use bytestring::ByteString;
 use tokio_util::codec::Encoder;
 
 use super::busy::Busy;
+pub use crate::clock::monotonic;
 use crate::protocol::close::Close;
 
 /// What the connection is given at once: larger frames go alone.
@@ -223,12 +224,6 @@ impl Drop for OutboxBody {
             waker.wake();
         }
     }
-}
-
-/// The monotonic clock, for how long things take.
-#[must_use]
-pub fn monotonic() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 #[cfg(test)]

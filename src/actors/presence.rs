@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::registry::{Registry, Tell, WhoIsOnline};
+use super::bridge::Bridge;
 use crate::ids::UserId;
+use crate::pipeline::bridge::FrameKind;
 use crate::protocol::frames::ServerFrame;
 use crate::store::Store;
 
@@ -27,19 +28,19 @@ pub struct Seen {
     pub user_id: UserId,
     /// Came, or went.
     pub came: bool,
-    /// Whether it is their first session now.
+    /// Whether it is their first session on this node now.
     pub first: bool,
 }
 
-/// Where the registry is; sent once, by the node.
+/// The way to the others; sent once, by the node.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Registered(pub Addr<Registry>);
+pub struct Bridged(pub Bridge);
 
 /// The actor. One a node.
 pub struct Presence {
     store: Store,
-    registry: Option<Addr<Registry>>,
+    bridge: Option<Bridge>,
     /// Who went and has not been announced yet.
     leaving: HashMap<UserId, SpawnHandle>,
     running: usize,
@@ -49,12 +50,12 @@ impl Presence {
     /// An actor that asks `store` who shares a conversation with whom.
     #[must_use]
     pub fn new(store: Store) -> Self {
-        Self { store, registry: None, leaving: HashMap::new(), running: 0 }
+        Self { store, bridge: None, leaving: HashMap::new(), running: 0 }
     }
 
     /// Tells the others, and with `greet` tells the user about the others.
     fn announce(&mut self, user_id: UserId, online: bool, greet: bool, tell_peers: bool, context: &mut Context<Self>) {
-        let Some(registry) = self.registry.clone() else { return };
+        let Some(bridge) = self.bridge.clone() else { return };
         if self.running >= MAX_RUNNING {
             crate::metrics::shed("presence");
             return;
@@ -62,20 +63,22 @@ impl Presence {
         self.running += 1;
         let store = self.store.clone();
         let work = async move {
+            // Whoever has a session on another node has neither come nor gone.
+            let tell_peers = tell_peers && bridge.online_elsewhere(&[user_id]).await.is_empty();
+            if !greet && !tell_peers {
+                return;
+            }
             let Ok(peers) = store.peers(user_id, MAX_PEERS).await else { return };
-            let Ok(online_peers) = registry.send(WhoIsOnline(peers)).await else { return };
+            let online_peers = bridge.online(peers).await;
             if greet {
                 for peer in &online_peers {
                     let frame = ServerFrame::Presence { user_id: *peer, online: true };
-                    if registry.send(Tell { users: vec![user_id], frame, kind: "presence" }).await.is_err() {
-                        return;
-                    }
+                    bridge.tell(vec![user_id], &frame, FrameKind::Presence).await;
                 }
             }
             if tell_peers {
                 let frame = ServerFrame::Presence { user_id, online };
-                // The registry is gone only when the node is.
-                let _ = registry.send(Tell { users: online_peers, frame, kind: "presence" }).await;
+                bridge.tell(online_peers, &frame, FrameKind::Presence).await;
             }
         };
         context.spawn(work.into_actor(self).map(|(), actor, _| actor.running -= 1));
@@ -90,11 +93,11 @@ impl Actor for Presence {
     }
 }
 
-impl Handler<Registered> for Presence {
+impl Handler<Bridged> for Presence {
     type Result = ();
 
-    fn handle(&mut self, registered: Registered, _: &mut Self::Context) {
-        self.registry = Some(registered.0);
+    fn handle(&mut self, bridged: Bridged, _: &mut Self::Context) {
+        self.bridge = Some(bridged.0);
     }
 }
 

@@ -11,9 +11,11 @@ use bytestring::ByteString;
 use super::presence::{Presence, Seen};
 use super::session::{Push, SessionActor, Wake};
 use super::tell::{Told, tell};
+use crate::cluster::here::Here;
 use crate::ids::{FamilyId, Seq, SessionId, UserId};
+use crate::pipeline::bridge::FrameKind;
 use crate::protocol::close::Close;
-use crate::protocol::frames::{SealedMessage, ServerFrame};
+use crate::protocol::frames::SealedMessage;
 
 /// Messages that wait here at most. The router and the sessions wait for room (`send`), presence is shed.
 pub const MAILBOX: usize = 4096;
@@ -106,27 +108,39 @@ pub struct Leave {
 /// Messages of one inbox, in order of place.
 pub type Arrivals = Arc<[(Seq, SealedMessage)]>;
 
-/// The messages of one transaction, by inbox; sent by the router.
+/// Messages by inbox.
+pub type Events = Vec<(UserId, Arrivals)>;
+
+/// The messages of one transaction; sent by the bridge, for the router here or on another node.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Deliver(pub Vec<(UserId, Arrivals)>);
+pub struct Deliver(pub Arc<Events>);
 
-/// Places that exist, without the messages: the sessions read them; sent by the router for what it wrote before.
+/// Places that exist, without the messages: the sessions read them; sent by the bridge, for what was written before.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Nudge(pub Vec<(UserId, Seq)>);
 
-/// An ephemeral frame for all sessions of these users; shed where a client reads slowly.
+/// Where inboxes end, as the store has it; sent by whoever looks for what nobody was told of. Says in how many there is
+/// more than this node was told of.
+#[derive(Message)]
+#[rtype(result = "usize")]
+pub struct CatchUp(pub Vec<(UserId, Seq)>);
+
+/// An ephemeral frame for all sessions of these users, sent by the bridge; shed where a client reads slowly.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Tell {
     /// For whom.
     pub users: Vec<UserId>,
     /// What.
-    pub frame: ServerFrame,
-    /// The label under which it is counted when shed.
-    pub kind: &'static str,
+    pub frame: Ephemeral,
 }
+
+/// All who have a session here.
+#[derive(Message)]
+#[rtype(result = "Vec<UserId>")]
+pub struct WhoIsHere;
 
 /// Which of these users have a session here.
 #[derive(Message)]
@@ -173,23 +187,45 @@ struct Link {
     flags: Arc<Flags>,
 }
 
+/// The sessions of one user.
+#[derive(Default)]
+struct Household {
+    links: Vec<Link>,
+    /// The last place that this node was told of; 0: of none since the first of them came.
+    told: Seq,
+}
+
 /// The actor. One a node, started outside the HTTP server's closure.
 pub struct Registry {
-    users: HashMap<UserId, Vec<Link>>,
+    users: HashMap<UserId, Household>,
     sessions: usize,
     presence: Addr<Presence>,
+    /// What other nodes know of who is here.
+    here: Here,
     draining: Arc<AtomicBool>,
 }
 
 impl Registry {
-    /// An empty registry that tells `presence` who comes and goes.
+    /// An empty registry that tells `presence` who comes and goes, and writes into `here` who is here.
     #[must_use]
-    pub fn new(presence: Addr<Presence>, draining: Arc<AtomicBool>) -> Self {
-        Self { users: HashMap::new(), sessions: 0, presence, draining }
+    pub fn new(presence: Addr<Presence>, here: Here, draining: Arc<AtomicBool>) -> Self {
+        Self { users: HashMap::new(), sessions: 0, presence, here, draining }
     }
 
     fn links(&self) -> impl Iterator<Item = &Link> {
-        self.users.values().flatten()
+        self.users.values().flat_map(|household| &household.links)
+    }
+
+    fn links_of(&self, user: UserId) -> impl Iterator<Item = &Link> {
+        self.users.get(&user).into_iter().flat_map(|household| &household.links)
+    }
+
+    fn nudge(household: &mut Household, head: Seq) {
+        household.told = household.told.max(head);
+        for link in &household.links {
+            link.flags.raise_head(head);
+            tell(&link.addr, "session", Wake);
+        }
     }
 
     fn end<'a>(links: impl Iterator<Item = &'a Link>, close: Close) -> usize {
@@ -215,7 +251,7 @@ impl Handler<Join> for Registry {
     type Result = bool;
 
     fn handle(&mut self, join: Join, _: &mut Self::Context) -> bool {
-        let links = self.users.entry(join.user_id).or_default();
+        let links = &mut self.users.entry(join.user_id).or_default().links;
         if links.len() >= join.limit {
             return false;
         }
@@ -223,10 +259,14 @@ impl Handler<Join> for Registry {
             join.flags.end(Close::Drained);
         }
         links.push(Link { session_id: join.session_id, family_id: join.family_id, addr: join.addr, flags: join.flags });
+        let first = links.len() == 1;
+        if first {
+            self.here.came(join.user_id);
+        }
         self.sessions += 1;
         crate::metrics::session_opened();
         crate::metrics::sessions(self.sessions as f64);
-        tell(&self.presence, "presence", Seen { user_id: join.user_id, came: true, first: links.len() == 1 });
+        tell(&self.presence, "presence", Seen { user_id: join.user_id, came: true, first });
         true
     }
 }
@@ -235,13 +275,14 @@ impl Handler<Leave> for Registry {
     type Result = ();
 
     fn handle(&mut self, leave: Leave, _: &mut Self::Context) {
-        let Some(links) = self.users.get_mut(&leave.user_id) else { return };
+        let Some(Household { links, .. }) = self.users.get_mut(&leave.user_id) else { return };
         let Some(at) = links.iter().position(|link| link.session_id == leave.session_id) else { return };
         links.swap_remove(at);
         self.sessions -= 1;
         crate::metrics::sessions(self.sessions as f64);
         if links.is_empty() {
             self.users.remove(&leave.user_id);
+            self.here.went(leave.user_id);
             tell(&self.presence, "presence", Seen { user_id: leave.user_id, came: false, first: false });
         }
     }
@@ -251,9 +292,10 @@ impl Handler<Deliver> for Registry {
     type Result = ();
 
     fn handle(&mut self, deliver: Deliver, _: &mut Self::Context) {
-        for (user, messages) in deliver.0 {
-            let (Some(links), Some((head, _))) = (self.users.get(&user), messages.last()) else { continue };
-            for link in links {
+        for (user, messages) in deliver.0.iter() {
+            let (Some(household), Some((head, _))) = (self.users.get_mut(user), messages.last()) else { continue };
+            household.told = household.told.max(*head);
+            for link in &household.links {
                 if tell(&link.addr, "session", Push(messages.clone())) == Told::Full {
                     // The session reads from the store what it missed. Only then is the head raised: raised for every
                     // push, it would send a session that is a push behind to the store for what waits in its mailbox.
@@ -271,11 +313,33 @@ impl Handler<Nudge> for Registry {
 
     fn handle(&mut self, nudge: Nudge, _: &mut Self::Context) {
         for (user, head) in nudge.0 {
-            for link in self.users.get(&user).into_iter().flatten() {
-                link.flags.raise_head(head);
-                tell(&link.addr, "session", Wake);
+            if let Some(household) = self.users.get_mut(&user) {
+                Self::nudge(household, head);
             }
         }
+    }
+}
+
+impl Handler<CatchUp> for Registry {
+    type Result = usize;
+
+    fn handle(&mut self, catch_up: CatchUp, _: &mut Self::Context) -> usize {
+        let mut found = 0;
+        for (user, head) in catch_up.0 {
+            let Some(household) = self.users.get_mut(&user).filter(|household| household.told < head) else { continue };
+            // Of whom nothing was told yet, the sessions read where the inbox ends when they opened: mostly it is that.
+            found += usize::from(household.told > Seq(0));
+            Self::nudge(household, head);
+        }
+        found
+    }
+}
+
+impl Handler<WhoIsHere> for Registry {
+    type Result = Vec<UserId>;
+
+    fn handle(&mut self, _: WhoIsHere, _: &mut Self::Context) -> Vec<UserId> {
+        self.users.keys().copied().collect()
     }
 }
 
@@ -285,18 +349,17 @@ impl Handler<Nudge> for Registry {
 pub struct Ephemeral {
     /// The frame.
     pub text: ByteString,
-    /// The label under which it is counted when shed.
-    pub kind: &'static str,
+    /// What it is about.
+    pub kind: FrameKind,
 }
 
 impl Handler<Tell> for Registry {
     type Result = ();
 
     fn handle(&mut self, order: Tell, _: &mut Self::Context) {
-        let ephemeral = Ephemeral { text: order.frame.text(), kind: order.kind };
-        for link in order.users.iter().filter_map(|user| self.users.get(user)).flatten() {
-            if tell(&link.addr, "session", ephemeral.clone()) == Told::Full {
-                crate::metrics::shed(order.kind);
+        for link in order.users.iter().flat_map(|user| self.links_of(*user)) {
+            if tell(&link.addr, "session", order.frame.clone()) == Told::Full {
+                crate::metrics::shed(order.frame.kind.label());
             }
         }
     }
@@ -315,10 +378,9 @@ impl Handler<End> for Registry {
 
     fn handle(&mut self, end: End, _: &mut Self::Context) -> usize {
         match end {
-            End::User(user, close) => Self::end(self.users.get(&user).into_iter().flatten(), close),
+            End::User(user, close) => Self::end(self.links_of(user), close),
             End::Family(user, family, close) => {
-                let links = self.users.get(&user).into_iter().flatten();
-                Self::end(links.filter(|link| link.family_id == family), close)
+                Self::end(self.links_of(user).filter(|link| link.family_id == family), close)
             }
             End::All(close) => Self::end(self.links(), close),
         }

@@ -1,25 +1,29 @@
-//! The last stage: writes many messages in one transaction, then has the registry tell the sessions.
+//! The last stage: writes many messages in one transaction, then has the bridge tell the sessions, here and elsewhere.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::bridge::{Bridge, Bridged};
 use super::feeder::Job;
 use super::outbox::monotonic;
-use super::registry::{Arrivals, Deliver, Nudge, Registry};
+use super::registry::Events;
 use super::stage::Hops;
 use crate::clock::Clock;
 use crate::envelope::Envelope;
 use crate::ids::{Seq, UserId};
+use crate::pipeline::bus;
 use crate::pipeline::router::place;
 use crate::pipeline::tracker::{Round, Ticket};
 use crate::protocol::frames::{MessageView, SealedMessage, addressed, at};
+use crate::store::Store;
 use crate::store::inbox::{Placed, Placement};
-use crate::store::{self, Store};
 
 /// Messages, places and bytes of bodies in one transaction; one message is always taken.
 const BATCH_MESSAGES: usize = 2048;
@@ -28,7 +32,7 @@ const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Time before a transaction that failed is tried again.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// What is left to do when a message is written: to publish what stages made of it, and then to finish its record.
+/// A message's record, and what stages made of the message: to be published when it is written.
 struct Duty {
     ticket: Ticket,
     made: Vec<Envelope>,
@@ -38,7 +42,7 @@ struct Duty {
 pub struct Router {
     store: Store,
     hops: Arc<Hops>,
-    registry: Addr<Registry>,
+    bridge: Bridge,
     clock: Clock,
     jobs: Option<mpsc::Receiver<Job>>,
     waiting: std::collections::VecDeque<(Placement, Duty)>,
@@ -52,17 +56,11 @@ pub struct Router {
 impl Router {
     /// Writes what comes in by `jobs`.
     #[must_use]
-    pub fn new(
-        store: Store,
-        registry: Addr<Registry>,
-        clock: Clock,
-        hops: Arc<Hops>,
-        jobs: mpsc::Receiver<Job>,
-    ) -> Self {
+    pub fn new(store: Store, bridge: Bridge, clock: Clock, hops: Arc<Hops>, jobs: mpsc::Receiver<Job>) -> Self {
         Self {
             store,
             hops,
-            registry,
+            bridge,
             clock,
             jobs: Some(jobs),
             waiting: std::collections::VecDeque::new(),
@@ -100,11 +98,22 @@ impl Router {
         self.careful = self.careful.saturating_sub(1);
         let round = duties.iter().map(|duty| duty.ticket.round()).max();
         let hops = self.hops.clone();
-        let work = deliver(self.store.clone(), self.registry.clone(), self.clock.clone(), batch);
+        let work = deliver(self.store.clone(), self.bridge.clone(), self.clock.clone(), batch);
         // A task of its own: cancelled with nobody, and a panic drops the tickets, so the records are done again.
         let task = actix::spawn(async move {
-            work.await;
-            duties.into_iter().for_each(|duty| settle(&hops, duty));
+            let bridged = work.await;
+            // Each is put in line now, in order, also when there is something to wait for.
+            let left = duties.into_iter().map(|duty| settle(&hops, duty));
+            if bridged.at_once() {
+                return left.for_each(Left::finish);
+            }
+            let left: Vec<Left> = left.collect();
+            actix::spawn(async move {
+                // Else dropped unfinished: after the start the other nodes are told again.
+                if bridged.safe().await {
+                    left.into_iter().for_each(Left::finish);
+                }
+            });
         });
         context.spawn(task.into_actor(self).map(move |ended, actor, context| {
             if let Err(error) = ended {
@@ -119,24 +128,34 @@ impl Router {
     }
 }
 
-/// Does what is left of a message that is written. What was made of it is put in line at once, in the order of what it
-/// answers; only to wait for the bus takes a task of its own.
-fn settle(hops: &Hops, duty: Duty) {
-    if duty.made.is_empty() {
-        return duty.ticket.finish();
+/// What is left when a message is written and told: its record is to be finished when what was made of it is safe.
+struct Left {
+    ticket: Ticket,
+    made: Option<LocalBoxFuture<'static, Result<(), bus::Error>>>,
+}
+
+/// Puts what was made of a message in line, in the order of what it answers.
+fn settle(hops: &Hops, duty: Duty) -> Left {
+    let made = (!duty.made.is_empty()).then(|| hops.settle(duty.made).boxed_local());
+    Left { ticket: duty.ticket, made }
+}
+
+impl Left {
+    /// Finishes the record; only to wait for the bus takes a task of its own.
+    fn finish(self) {
+        let Some(made) = self.made else { return self.ticket.finish() };
+        actix::spawn(async move {
+            match made.await {
+                Ok(()) => self.ticket.finish(),
+                // Dropped unfinished: after a restart the same is made again.
+                Err(error) => tracing::warn!(%error, "what was made of a message cannot be published"),
+            }
+        });
     }
-    let settled = hops.settle(duty.made);
-    actix::spawn(async move {
-        match settled.await {
-            Ok(()) => duty.ticket.finish(),
-            // Dropped unfinished: after a restart the same is made again.
-            Err(error) => tracing::warn!(%error, "what was made of a message cannot be published"),
-        }
-    });
 }
 
 /// Writes a batch, however long it takes, and tells the sessions.
-async fn deliver(store: Store, registry: Addr<Registry>, clock: Clock, batch: Vec<Placement>) {
+async fn deliver(store: Store, bridge: Bridge, clock: Clock, batch: Vec<Placement>) -> Bridged {
     let started = monotonic();
     let placed = loop {
         match store.deliver(&batch).await {
@@ -159,16 +178,9 @@ async fn deliver(store: Store, registry: Addr<Registry>, clock: Clock, batch: Ve
         let delay = (now - placement.sent_at).to_std().unwrap_or_default();
         crate::metrics::delay(delay.as_secs_f64());
     }
-    // The registry is gone only when the node is; sessions then read what they missed from the store.
-    let _ = registry.send(Deliver(events)).await;
-    if !before.is_empty()
-        && let Ok(heads) = heads(&store, &before).await
-    {
-        let _ = registry.send(Nudge(heads)).await;
-    }
+    let heads = if before.is_empty() { Vec::new() } else { heads(&store, &before).await };
+    bridge.deliver(events, heads).await
 }
-
-type Events = Vec<(UserId, Arrivals)>;
 
 /// New messages by inbox, in order of place, and the batch's messages that were there before.
 fn sort<'a>(batch: &'a [Placement], placed: &[Placed]) -> (Events, Vec<&'a Placement>) {
@@ -203,16 +215,13 @@ fn seal(placement: &Placement) -> SealedMessage {
     })
 }
 
-/// Where the inboxes end that may have got a message which nobody told their sessions of.
-async fn heads(store: &Store, before: &[&Placement]) -> Result<Vec<(UserId, Seq)>, store::Error> {
+/// Where the inboxes end that may have got a message which nobody told their sessions of. If the store does not say, they
+/// are told with the next message.
+async fn heads(store: &Store, before: &[&Placement]) -> Vec<(UserId, Seq)> {
     let mut owners: Vec<UserId> = before.iter().flat_map(|placement| &placement.owners).copied().collect();
     owners.sort_unstable();
     owners.dedup();
-    let mut heads = Vec::with_capacity(owners.len());
-    for owner in owners {
-        heads.push((owner, store.head_seq(owner).await?));
-    }
-    Ok(heads)
+    store.heads(&owners).await.unwrap_or_default()
 }
 
 impl Actor for Router {

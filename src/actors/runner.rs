@@ -10,14 +10,15 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tokio::sync::oneshot;
 
+use super::bridge::Bridge;
 use super::outbox::monotonic;
-use super::registry::{Registry, Tell};
 use super::runners::{Asleep, Runners};
 use super::tell::{Told, tell};
 use crate::automation::ActiveScript;
 use crate::automation::log::{AutomationLog, Details, LogEntry, SWITCHED_OFF};
 use crate::clock::Clock;
 use crate::ids::UserId;
+use crate::pipeline::bridge::FrameKind;
 use crate::pipeline::scripted::Wish;
 use crate::protocol::frames::ServerFrame;
 use crate::script::Scripts;
@@ -113,8 +114,8 @@ pub struct RunnerDeps {
     pub log: AutomationLog,
     /// Where scripts are switched off.
     pub store: Store,
-    /// Where the owner's sessions are.
-    pub registry: Addr<Registry>,
+    /// The way to the owner's sessions.
+    pub bridge: Bridge,
     /// The time of day.
     pub clock: Clock,
 }
@@ -345,7 +346,7 @@ impl Runner {
             detail: detail.to_owned(),
             line,
         };
-        tell(&self.deps.registry, "registry", Tell { users: vec![self.owner], frame, kind: "scriptFailed" });
+        self.deps.bridge.try_tell(vec![self.owner], &frame, FrameKind::ScriptFailed);
     }
 
     /// From now on, for what waits here already; in the tables, for everybody, as soon as they can be written.

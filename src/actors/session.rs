@@ -9,6 +9,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use bytestring::ByteString;
 
+use super::bridge::Bridge;
 use super::busy::BusyCount;
 use super::outbox::{Outbox, monotonic};
 use super::registry::{Arrivals, Ephemeral, Flags, Join, Leave, Registry};
@@ -55,6 +56,8 @@ pub struct Wake;
 pub struct SessionDeps {
     /// Where sessions announce themselves.
     pub registry: Addr<Registry>,
+    /// The way to others.
+    pub bridge: Bridge,
     /// Takes messages in.
     pub intake: Intake,
     /// Inboxes.
@@ -285,13 +288,16 @@ impl Actor for SessionActor {
             limit: deps.options.sessions_per_user,
         };
         let user = self.who.user_id;
-        // First announced, then asked where the inbox ends: what is written in between is pushed.
+        // First announced, here and to the other nodes, then asked where the inbox ends: what is written in between is pushed.
         let opening = async move {
             match deps.registry.send(join).await {
-                Ok(true) => deps.store.head_seq(user).await.map_err(|error| {
-                    tracing::warn!(%error, user_id = %user, "a session could not be opened");
-                    Close::Internal
-                }),
+                Ok(true) => {
+                    deps.bridge.joined(user).await;
+                    deps.store.head_seq(user).await.map_err(|error| {
+                        tracing::warn!(%error, user_id = %user, "a session could not be opened");
+                        Close::Internal
+                    })
+                }
                 Ok(false) => Err(Close::TooMuch),
                 Err(_) => Err(Close::Drained),
             }
@@ -355,6 +361,10 @@ impl Handler<Push> for SessionActor {
     type Result = ();
 
     fn handle(&mut self, push: Push, context: &mut Self::Context) {
+        if let (Phase::Joining(_), Some((head, _))) = (&self.phase, push.0.last()) {
+            // It may be newer than the head that is being asked for: then it is read when the session opens.
+            return self.flags.raise_head(*head);
+        }
         for (seq, message) in push.0.iter() {
             let Phase::Open(session) = &mut self.phase else { return };
             if session.pushed(*seq) == Pushed::Pass {
@@ -372,13 +382,13 @@ impl Handler<Ephemeral> for SessionActor {
     fn handle(&mut self, ephemeral: Ephemeral, context: &mut Self::Context) {
         match &mut self.phase {
             Phase::Joining(early) if early.len() < MAILBOX => return early.push(ephemeral),
-            Phase::Joining(_) => return crate::metrics::shed(ephemeral.kind),
+            Phase::Joining(_) => return crate::metrics::shed(ephemeral.kind.label()),
             Phase::Closed => return,
             Phase::Open(_) => {}
         }
         // Shed long before anything that must arrive is in danger.
         if self.outbox.bytes() > self.deps.options.outgoing_bytes / 4 {
-            crate::metrics::shed(ephemeral.kind);
+            crate::metrics::shed(ephemeral.kind.label());
         } else {
             self.send(ephemeral.text, context);
             self.watch_for_stall(context);

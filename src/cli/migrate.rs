@@ -1,36 +1,96 @@
-//! `parlor migrate`: the tables, brought up to date.
+//! `parlor migrate`: the tables, brought up to date, or what that would do.
 
-use std::io::Write as _;
-use std::path::PathBuf;
+use anyhow::bail;
+use clap::{Args, ValueEnum};
 
-use anyhow::Context as _;
-use clap::Args;
-
-use crate::store::{self, Store};
+use super::say;
+use super::tables::{Place, TablesArgs};
+use crate::store::migrations::{State, Step};
 
 /// What to migrate.
 #[derive(Debug, Args)]
-#[command(after_help = "The server does the same at its start. Example:\n  parlor migrate --data /var/lib/parlor")]
+#[command(after_help = "The server applies what is pending at its start, unless database.migrate_at_start is false. \
+    Examples:\n  \
+    parlor migrate --data /var/lib/parlor\n  \
+    PARLOR_DATABASE_URL=postgres://… parlor migrate plan")]
 pub struct MigrateArgs {
-    /// The data folder; it is made, for its owner only, if there is none
-    #[arg(long, value_name = "DIR", env = "PARLOR_DATA", default_value = "parlor-data")]
-    data: PathBuf,
+    /// What to do
+    #[arg(value_enum, default_value_t = What::Apply)]
+    what: What,
+    #[command(flatten)]
+    tables: TablesArgs,
 }
 
-/// Brings the tables up to date.
+/// What to do about migrations.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum What {
+    /// Print what would be applied, with its SQL, and change nothing; status 1 when a migration was changed
+    Plan,
+    /// Apply what is pending; several at once do it once
+    Apply,
+    /// List all, and how each stands to the tables
+    Status,
+}
+
+/// Does what it says about the tables.
 ///
 /// # Errors
 /// When the folder or the tables cannot be used.
 pub async fn run(args: MigrateArgs) -> anyhow::Result<()> {
-    let folder = args.data.display();
-    store::make_folder(&args.data).with_context(|| format!("cannot make the data folder {folder}"))?;
-    let store = Store::open(&args.data).await.with_context(|| format!("cannot open the data in {folder}"))?;
-    let applied = store.migrations().await?;
-    store.close().await;
-    let mut out = std::io::stdout();
-    for (version, name) in applied {
-        writeln!(out, "{version:04} {name}")?;
+    let place = args.tables.place()?;
+    match args.what {
+        What::Plan => plan(&place).await,
+        What::Apply => apply(&place).await,
+        What::Status => status(&place).await,
     }
-    writeln!(out, "the tables in {folder} are up to date")?;
+}
+
+async fn plan(place: &Place) -> anyhow::Result<()> {
+    let steps = place.tables().steps().await?;
+    let of = |state: State| steps.iter().filter(move |step| step.state == state);
+    let changed: Vec<String> = of(State::Changed).map(label).collect();
+    if !changed.is_empty() {
+        bail!(
+            "{}: not what was applied to {}. A migration is never changed once released; nothing can be applied",
+            changed.join(", "),
+            place.describe()
+        );
+    }
+    let folder = match place {
+        Place::Folder(_) => "migrations/sqlite",
+        Place::Database(_) => "migrations/postgres",
+    };
+    for step in of(State::Pending) {
+        say(&format!("-- {folder}/{}.sql\n{}", label(step).replace(' ', "_"), step.sql))?;
+    }
+    say(&match of(State::Pending).count() {
+        0 => format!("-- nothing is to be applied to {}", place.describe()),
+        n => format!("-- {n} to be applied to {}; nothing was changed", place.describe()),
+    })
+}
+
+async fn apply(place: &Place) -> anyhow::Result<()> {
+    place.create().await?.close().await;
+    for step in place.tables().steps().await? {
+        say(&label(&step))?;
+    }
+    say(&format!("the tables in {} are up to date", place.describe()))
+}
+
+async fn status(place: &Place) -> anyhow::Result<()> {
+    for step in place.tables().steps().await? {
+        let state = match step.state {
+            State::Applied => "applied",
+            State::Pending => "pending",
+            State::Changed => "changed since it was applied",
+            State::Unknown => "applied by another version of Parlor",
+        };
+        say(&format!("{:<28} {state}", label(&step)))?;
+    }
     Ok(())
+}
+
+/// Its number and name, as its file has them.
+fn label(step: &Step) -> String {
+    format!("{:04} {}", step.version, step.name).trim_end().to_owned()
 }

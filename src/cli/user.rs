@@ -1,21 +1,20 @@
-//! `parlor user`: looks after accounts on the machine that holds the data, with the server stopped or running.
+//! `parlor user`: looks after accounts in the tables themselves, with the server stopped or running.
 
 use std::io::{self, IsTerminal as _, Read};
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::say;
+use super::tables::TablesArgs;
 use crate::accounts::{Administration, Role, User, password};
 use crate::clock::Clock;
 use crate::config::secret::Secret;
-use crate::store::{self, Store};
 
 /// How many users are read from the tables at a time.
 const PAGE: u32 = 500;
 
-/// Look after the accounts of a data folder.
+/// Look after the accounts of a data folder, or of a cluster.
 #[derive(Debug, Subcommand)]
 pub enum UserCommand {
     /// Make an account
@@ -35,7 +34,7 @@ pub enum UserCommand {
         role: RoleArg,
         /// Where
         #[command(flatten)]
-        data: DataFolder,
+        data: TablesArgs,
     },
     /// List the accounts
     #[command(
@@ -47,7 +46,7 @@ pub enum UserCommand {
         search: String,
         /// Where
         #[command(flatten)]
-        data: DataFolder,
+        data: TablesArgs,
     },
     /// Set another password, and end every login of the user
     ///
@@ -63,7 +62,7 @@ pub enum UserCommand {
         password: PasswordInput,
         /// Where
         #[command(flatten)]
-        data: DataFolder,
+        data: TablesArgs,
     },
     /// Keep a user out: their logins end and their sockets close, within a second or so on a running server
     #[command(after_help = "Example:\n  parlor user disable mallory --data /var/lib/parlor")]
@@ -73,7 +72,7 @@ pub enum UserCommand {
         name: Name,
         /// Where
         #[command(flatten)]
-        data: DataFolder,
+        data: TablesArgs,
     },
     /// Let a disabled user in again
     #[command(after_help = "Example:\n  parlor user enable mallory --data /var/lib/parlor")]
@@ -83,7 +82,7 @@ pub enum UserCommand {
         name: Name,
         /// Where
         #[command(flatten)]
-        data: DataFolder,
+        data: TablesArgs,
     },
     /// Give a user another role; it holds from their next request on
     #[command(after_help = "Examples, an administrator more and one less:\n  \
@@ -98,7 +97,7 @@ pub enum UserCommand {
         role: RoleArg,
         /// Where
         #[command(flatten)]
-        data: DataFolder,
+        data: TablesArgs,
     },
 }
 
@@ -108,14 +107,6 @@ pub struct Name {
     /// The username: 1 to 64 letters, digits, '.', '_', '-'; case does not make another name
     #[arg(value_name = "NAME", allow_hyphen_values = false)]
     name: String,
-}
-
-/// Which data folder.
-#[derive(Debug, Args)]
-pub struct DataFolder {
-    /// The server's data folder; `add` makes one, for its owner only, if there is none
-    #[arg(long = "data", value_name = "DIR", env = "PARLOR_DATA", default_value = "parlor-data")]
-    folder: PathBuf,
 }
 
 /// Where the password comes from. Not the command line: every user of the machine can read that.
@@ -174,7 +165,7 @@ impl UserCommand {
     }
 }
 
-async fn set_disabled(data: DataFolder, name: Name, disabled: bool) -> anyhow::Result<()> {
+async fn set_disabled(data: TablesArgs, name: Name, disabled: bool) -> anyhow::Result<()> {
     let (accounts, user) = find(data, name).await?;
     let user = accounts.set_disabled(user.id, disabled).await.context(user.username)?;
     let state = if user.disabled { "disabled; their logins have ended" } else { "enabled" };
@@ -198,30 +189,20 @@ async fn list(accounts: &Administration, search: &str) -> anyhow::Result<()> {
     }
 }
 
-async fn find(data: DataFolder, name: Name) -> anyhow::Result<(Administration, User)> {
+async fn find(data: TablesArgs, name: Name) -> anyhow::Result<(Administration, User)> {
     let accounts = open(data).await?;
     let user = accounts.find(&name.name).await.context(name.name)?;
     Ok((accounts, user))
 }
 
 /// The accounts of a folder that may be new.
-async fn create(data: DataFolder) -> anyhow::Result<Administration> {
-    store::make_folder(&data.folder)
-        .with_context(|| format!("cannot make the data folder {}", data.folder.display()))?;
-    open_folder(&data.folder).await
+async fn create(data: TablesArgs) -> anyhow::Result<Administration> {
+    Ok(Administration::alone(data.place()?.create().await?, Clock::system())?)
 }
 
-/// The accounts of a folder that is there: a mistyped one is to be told, not made.
-async fn open(data: DataFolder) -> anyhow::Result<Administration> {
-    if !data.folder.join(store::FILE_NAME).exists() {
-        bail!("{} is no data folder of Parlor: there is no {} in it", data.folder.display(), store::FILE_NAME);
-    }
-    open_folder(&data.folder).await
-}
-
-async fn open_folder(folder: &Path) -> anyhow::Result<Administration> {
-    let store = Store::open(folder).await.with_context(|| format!("cannot open the data in {}", folder.display()))?;
-    Ok(Administration::alone(store, Clock::system())?)
+/// The accounts of a folder that is there.
+async fn open(data: TablesArgs) -> anyhow::Result<Administration> {
+    Ok(Administration::alone(data.place()?.open().await?, Clock::system())?)
 }
 
 fn read_password() -> anyhow::Result<Secret> {
@@ -290,7 +271,7 @@ mod tests {
     async fn a_mistyped_folder_is_told_and_not_made() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("typo");
-        let error = open(DataFolder { folder: folder.clone() }).await.unwrap_err();
+        let error = open(TablesArgs::folder(folder.clone())).await.unwrap_err();
         assert!(error.to_string().contains("no data folder"), "{error}");
         assert!(!folder.exists());
     }

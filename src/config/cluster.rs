@@ -21,11 +21,14 @@ pub struct ClusterOptions {
     pub handover_jitter_ms: u64,
     /// Clients a second that a node with more than its share sends to others; 0: none.
     pub shed_per_second: u32,
+    /// Milliseconds after which a node that Redis has not heard of has lost its slot: 1000 to 600000. It is heard of three
+    /// times in that time.
+    pub lease_ms: u64,
 }
 
 impl Default for ClusterOptions {
     fn default() -> Self {
-        Self { slots: 64, handover_per_second: 500, handover_jitter_ms: 200, shed_per_second: 50 }
+        Self { slots: 64, handover_per_second: 500, handover_jitter_ms: 200, shed_per_second: 50, lease_ms: 10_000 }
     }
 }
 
@@ -34,6 +37,12 @@ impl ClusterOptions {
     #[must_use]
     pub fn handover_jitter(&self) -> Duration {
         Duration::from_millis(self.handover_jitter_ms)
+    }
+
+    /// How long a slot is held without a word.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        Duration::from_millis(self.lease_ms)
     }
 }
 
@@ -82,6 +91,10 @@ pub(super) fn check(config: &Config) -> Result<(), Error> {
     if config.cluster.handover_per_second == 0 {
         return Err(Error::Value { key: "cluster.handover_per_second", detail: "must be at least 1".into() });
     }
+    if !(1000..=600_000).contains(&config.cluster.lease_ms) {
+        return Err(Error::Value { key: "cluster.lease_ms", detail: "must be from 1000 to 600000".into() });
+    }
+    config.redis.check()?;
     match &config.slot {
         Some(SlotSetting::Number(n)) if *n >= config.cluster.slots => {
             let detail = format!("must be below cluster.slots, which is {}", config.cluster.slots);

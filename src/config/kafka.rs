@@ -135,7 +135,7 @@ impl Default for KafkaOptions {
             session_timeout_millis: 6_000,
             commit_interval_millis: 100,
             handover_millis: 5_000,
-            fetch_bytes: 8 << 20,
+            fetch_bytes: 16 << 20,
             security: Security::Plaintext,
             sasl_mechanism: SaslMechanism::ScramSha512,
             username: None,

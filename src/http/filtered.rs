@@ -10,7 +10,6 @@ use super::auth::Caller;
 use super::page::{self, Page};
 use super::problem::resource;
 use super::{Problem, State};
-use crate::actors::registry::Nudge;
 use crate::actors::session::{SessionDeps, view};
 use crate::ids::{ConversationId, MessageUid, UserId};
 use crate::protocol::frames::MessageView;
@@ -113,8 +112,8 @@ async fn restore(
     let restored = actix_web::rt::spawn(async move {
         let restored = state.store.restore(user, uid).await?;
         if let Some(entry) = &restored {
-            // The registry is gone only when the node is; sessions then read what they missed from the store.
-            let _ = deps.registry.send(Nudge(vec![(user, entry.seq)])).await;
+            // Written it is; a session that is not told now reads it with the next message.
+            deps.bridge.deliver(Vec::new(), vec![(user, entry.seq)]).await.safe().await;
         }
         Ok::<_, crate::store::Error>(restored)
     });

@@ -10,6 +10,8 @@ use super::auth::Admin;
 use super::page::Page;
 use super::problem::resource;
 use crate::actors::node::NodeHandle;
+use crate::cluster::nodes::Node;
+use crate::intake::Rejection;
 use crate::protocol::frames::at;
 
 /// Registers the resources.
@@ -22,36 +24,59 @@ pub fn routes(cfg: &mut ServiceConfig) {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeBody {
-    /// Its name; an embedded node is called `0`.
+    /// Its name: the number of its slot in a cluster; a node alone is called `0`.
     id: String,
+    /// The name of its host; empty for a node alone.
+    host: String,
     /// The version that it runs.
-    version: &'static str,
+    version: String,
     /// When it was started: RFC 3339.
     started_at: String,
-    /// Live websockets.
+    /// Live websockets; of another node a few seconds old.
     sessions: usize,
     /// The stages that it hosts.
     stages: Vec<String>,
     /// Whether it is about to stop.
     draining: bool,
+    /// Whether it is the node that answers.
+    answers: bool,
 }
 
-/// All nodes.
+impl From<Node> for NodeBody {
+    fn from(Node { seat, record }: Node) -> Self {
+        Self {
+            id: seat.slot.to_string(),
+            host: record.host,
+            version: record.version,
+            started_at: record.started_at,
+            sessions: record.sessions,
+            stages: record.stages,
+            draining: record.draining,
+            answers: false,
+        }
+    }
+}
+
+/// All nodes, by slot. Without Redis, the one that answers.
 #[utoipa::path(get, path = "/api/v1/admin/nodes", tag = "administration", security(("bearer" = [])), responses(
     (status = 200, description = "The nodes", body = Page<NodeBody>),
     (status = 401, description = "`token_missing`, `token_expired` …"),
     (status = 403, description = "`admin_required`"),
 ))]
 async fn list(_: Admin, node: Data<NodeHandle>) -> Json<Page<NodeBody>> {
-    let body = NodeBody {
-        id: node.id().to_owned(),
-        version: env!("CARGO_PKG_VERSION"),
+    let own = NodeBody {
+        id: node.id(),
+        host: node.host(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: at(node.started_at()),
         sessions: node.sessions().await,
         stages: node.stages().to_vec(),
         draining: node.draining(),
+        answers: true,
     };
-    Json(Page { items: vec![body], next: None })
+    let mut items: Vec<NodeBody> = node.others().into_iter().map(NodeBody::from).chain([own]).collect();
+    items.sort_by_key(|node| node.id.parse::<u32>().unwrap_or(u32::MAX));
+    Json(Page { items, next: None })
 }
 
 /// Tells a node to hand its clients over and stop.
@@ -61,12 +86,20 @@ async fn list(_: Admin, node: Data<NodeHandle>) -> Json<Page<NodeBody>> {
         (status = 401, description = "`token_missing`, `token_expired` …"),
         (status = 403, description = "`admin_required`"),
         (status = 404, description = "`unknown_node`"),
+        (status = 503, description = "`unavailable`: the node cannot be told"),
     ))]
 async fn drain(Admin(identity): Admin, node: Data<NodeHandle>, id: Path<String>) -> Result<HttpResponse, Problem> {
-    if id.as_str() != node.id() {
-        return Err(Problem::missing("unknown_node", "there is no such node"));
+    if id.as_str() == node.id() {
+        tracing::info!(admin_id = %identity.user_id, "an administrator drains this node");
+        node.stop();
+        return Ok(HttpResponse::Accepted().finish());
     }
-    tracing::info!(user_id = %identity.user_id, "an administrator drains this node");
-    node.stop();
-    Ok(HttpResponse::Accepted().finish())
+    match node.drain_other(&id).await {
+        Ok(true) => {
+            tracing::info!(admin_id = %identity.user_id, node = %id, "an administrator drains another node");
+            Ok(HttpResponse::Accepted().finish())
+        }
+        Ok(false) => Err(Problem::missing("unknown_node", "there is no such node")),
+        Err(error) => Err(Rejection::Bus(error).into()),
+    }
 }

@@ -8,7 +8,6 @@ use actix_web::test::{TestRequest, call_service, init_service};
 use actix_web::{App, web};
 use chrono::DateTime;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use super::{ScriptRequests, State, TrustedProxies, api};
 use crate::accounts::{Accounts, Keys, Role};
@@ -22,11 +21,11 @@ use crate::script::Scripts;
 use crate::script::pool::Workers;
 use crate::script::sources::Sources;
 use crate::script::stats::Stats;
-use crate::store::Store;
+use crate::store::testing::{Home, store};
 
 /// The interface, its clock and its folder.
 pub(crate) struct TestApi {
-    _folder: TempDir,
+    _home: Home,
     pub(crate) state: State,
 }
 
@@ -41,13 +40,12 @@ pub(crate) struct Answer {
 impl TestApi {
     /// With nobody in it.
     pub(crate) async fn new(options: AccountsOptions) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).await.unwrap();
+        let (home, store) = store().await;
         let clock = Clock::manual(DateTime::from_timestamp(1_700_000_000, 0).unwrap());
-        let keys = Keys::load_or_create(folder.path()).unwrap();
+        let keys = Keys::load_or_create(home.path()).unwrap();
         let accounts = Accounts::new(store.clone(), clock.clone(), keys, &options).unwrap();
         let scripts = Scripts {
-            sources: Sources::open(None, folder.path()).unwrap(),
+            sources: Sources::open(None, home.path()).unwrap(),
             workers: Workers::none("a test without workers"),
             automation: Automation::new(store.clone()),
             stats: Stats::default(),
@@ -57,7 +55,7 @@ impl TestApi {
         let trusted_proxies = TrustedProxies::parse(&["10.0.0.0/8"]).unwrap();
         let script_requests = ScriptRequests::new(ScriptsOptions::default().requests_per_minute, &clock);
         let state = State { accounts, store, clock, scripts, script_requests, trusted_proxies };
-        Self { _folder: folder, state }
+        Self { _home: home, state }
     }
 
     /// Sends a request.

@@ -282,6 +282,18 @@ impl SealedMessage {
         Self(rest.into())
     }
 
+    /// Its text, to be sent to another node.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<str> {
+        &self.0
+    }
+
+    /// What another node sent: the text of [`SealedMessage::shared`].
+    #[must_use]
+    pub fn from_shared(text: Arc<str>) -> Self {
+        Self(text)
+    }
+
     /// The frame for the inbox in which it stands at `seq`.
     #[must_use]
     pub fn frame(&self, seq: Seq) -> ByteString {

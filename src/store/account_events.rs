@@ -1,11 +1,17 @@
 //! What changed about accounts, in order, so that a running node hears of what another process did.
 
-use chrono::{DateTime, Utc};
-use sqlx::{Row, Sqlite, Transaction};
-use uuid::Uuid;
+use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+use tokio::sync::Notify;
+
+use super::connection::{Dialect, Tx};
+use super::sql::query;
 use super::{Error, Store};
 use crate::ids::{FamilyId, UserId};
+
+/// The advisory lock of transactions that write events, in Postgres: any number that no other program takes there.
+const LOCK: i64 = 0x7061_726c_6f72_0001;
 
 /// A change that a running node must act on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +22,10 @@ pub enum Change {
     Logout(FamilyId),
     /// The user's role is another: read it again before trusting what is remembered.
     Role,
+    /// The user's scripts or auto-reply are others: forget what is remembered of them.
+    Automation,
+    /// Something that only a newer Parlor knows.
+    Unknown,
 }
 
 /// One change and its place in the order of changes.
@@ -29,61 +39,99 @@ pub struct AccountEvent {
     pub change: Change,
 }
 
-/// The kinds as the table spells them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
-#[sqlx(rename_all = "lowercase")]
+/// The kinds that this Parlor writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Disabled,
     Logout,
     Role,
+    Automation,
 }
 
-/// Writes an event in the transaction of what it tells of: either both are there or neither.
+impl Kind {
+    /// As the table spells it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Logout => "logout",
+            Self::Role => "role",
+            Self::Automation => "automation",
+        }
+    }
+
+    fn of(name: &str) -> Option<Self> {
+        [Self::Disabled, Self::Logout, Self::Role, Self::Automation].into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// Writes an event in the transaction of what it tells of: either both are there or neither. The transaction was begun by
+/// [`Store::begin_telling`].
 pub(super) async fn append(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut Tx,
     user: UserId,
     kind: Kind,
     family: Option<FamilyId>,
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
-    sqlx::query("INSERT INTO account_events (user_id, family_id, kind, at) VALUES ($1, $2, $3, $4)")
-        .bind(user.0)
-        .bind(family.map(|family| family.0))
-        .bind(kind)
-        .bind(now.timestamp_millis())
-        .execute(&mut **tx)
+    query("INSERT INTO account_events (user_id, family_id, kind, at) VALUES ($1, $2, $3, $4)")
+        .bind(user)
+        .bind(family)
+        .bind(kind.name())
+        .bind(now)
+        .run(&mut *tx)
         .await?;
     Ok(())
 }
 
 impl Store {
+    /// A transaction that will write events. On Postgres there is one at a time, until its end: so the order of ids is the
+    /// order of commits, and whoever asks for what comes after an id misses none. To be begun before anything else is
+    /// locked, or two may wait for each other.
+    pub(super) async fn begin_telling(&self) -> Result<Tx, Error> {
+        let mut tx = self.begin().await?;
+        if self.dialect() == Dialect::Postgres {
+            query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).run(&mut tx).await?;
+        }
+        Ok(tx)
+    }
+
+    /// Makes so what a transaction of [`Store::begin_telling`] changed, and says that there may be something to hear.
+    pub(super) async fn commit_telling(&self, tx: Tx) -> Result<(), Error> {
+        tx.commit().await?;
+        self.told.notify_one();
+        Ok(())
+    }
+
+    /// Told whenever this process may have written an event; for one listener.
+    #[must_use]
+    pub fn events_written(&self) -> Arc<Notify> {
+        self.told.clone()
+    }
+
     /// Up to `limit` events after `id`, oldest first. Ask again from the last one's id until none come.
     ///
     /// # Errors
     /// [`Error::Sql`], [`Error::Corrupt`].
     pub async fn account_events_after(&self, id: i64, limit: u32) -> Result<Vec<AccountEvent>, Error> {
-        let rows =
-            sqlx::query("SELECT id, user_id, family_id, kind FROM account_events WHERE id > $1 ORDER BY id LIMIT $2")
-                .bind(id)
-                .bind(limit)
-                .fetch_all(&self.reader)
-                .await?;
+        let rows = query("SELECT id, user_id, family_id, kind FROM account_events WHERE id > $1 ORDER BY id LIMIT $2");
+        let rows = rows.bind(id).bind(limit).all(self.reader()).await?;
         rows.iter()
             .map(|row| {
-                let id = row.try_get("id")?;
-                let family: Option<Uuid> = row.try_get("family_id")?;
-                let change = match (row.try_get("kind")?, family) {
-                    (Kind::Disabled, _) => Change::Disabled,
-                    (Kind::Role, _) => Change::Role,
-                    (Kind::Logout, Some(family)) => Change::Logout(FamilyId(family)),
-                    (Kind::Logout, None) => {
+                let id = row.get(0)?;
+                let change = match (Kind::of(row.get(3)?), row.get(2)?) {
+                    (Some(Kind::Disabled), _) => Change::Disabled,
+                    (Some(Kind::Role), _) => Change::Role,
+                    (Some(Kind::Automation), _) => Change::Automation,
+                    (Some(Kind::Logout), Some(family)) => Change::Logout(family),
+                    (Some(Kind::Logout), None) => {
                         return Err(Error::Corrupt {
                             what: "account event",
                             detail: format!("event {id} is a logout of no login"),
                         });
                     }
+                    (None, _) => Change::Unknown,
                 };
-                Ok(AccountEvent { id, user_id: UserId(row.try_get("user_id")?), change })
+                Ok(AccountEvent { id, user_id: row.get(1)?, change })
             })
             .collect()
     }
@@ -94,9 +142,21 @@ impl Store {
     /// [`Error::Sql`].
     pub async fn last_account_event_id(&self) -> Result<i64, Error> {
         // Not max(id): events are pruned, and a node must never go back behind what it has seen.
-        let sql = "SELECT seq FROM sqlite_sequence WHERE name = 'account_events'";
-        let last: Option<i64> = sqlx::query_scalar(sql).fetch_optional(&self.reader).await?;
-        Ok(last.unwrap_or(0))
+        match self.dialect() {
+            Dialect::Sqlite => {
+                let last = query("SELECT seq FROM sqlite_sequence WHERE name = 'account_events'");
+                let last = last.first(self.reader()).await?;
+                Ok(last.map_or(Ok(0), |row| row.get(0))?)
+            }
+            Dialect::Postgres => {
+                // Nobody is about to commit an event of this id or a smaller one.
+                let mut tx = self.begin_telling().await?;
+                let last = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM account_events_id_seq";
+                let last = query(last).one(&mut tx).await?.get(0)?;
+                tx.commit().await?;
+                Ok(last)
+            }
+        }
     }
 
     /// Deletes up to `limit` events from before `before`, oldest first; returns how many there were.
@@ -106,7 +166,6 @@ impl Store {
     pub async fn prune_account_events(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, Error> {
         let sql = "DELETE FROM account_events WHERE id IN
                    (SELECT id FROM account_events WHERE at < $1 ORDER BY at LIMIT $2)";
-        let done = sqlx::query(sql).bind(before.timestamp_millis()).bind(limit).execute(&self.writer).await?;
-        Ok(done.rows_affected())
+        query(sql).bind(before).bind(limit).run(self.writer()).await
     }
 }

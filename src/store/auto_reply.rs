@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
-use super::inbox::Placement;
-use super::rows::{Values, time};
+use super::account_events::{self, Kind};
+use super::sql::{Body, query};
 use super::{Error, Store};
-use crate::envelope::{Answered, TextHash};
+use crate::envelope::TextHash;
 use crate::ids::{MessageUid, UserId};
 
 /// How long the same sender is not answered again, unless the owner says otherwise, in seconds.
@@ -44,26 +43,19 @@ pub struct Sent {
     pub at: DateTime<Utc>,
 }
 
-static REMEMBER: Values = Values::new(
-    "INSERT INTO auto_replies_sent (user_id, to_id, text_hash, cause_uid, at)",
-    5,
-    // A message that comes again, also behind later ones, changes nothing.
-    "ON CONFLICT (user_id, to_id, text_hash) DO UPDATE SET cause_uid = excluded.cause_uid, at = excluded.at \
-     WHERE excluded.at > auto_replies_sent.at AND excluded.cause_uid <> auto_replies_sent.cause_uid",
-);
-
 impl Store {
     /// A user's settings; the defaults for one who never had any.
     ///
     /// # Errors
     /// [`Error::Sql`].
     pub async fn auto_reply(&self, user: UserId) -> Result<AutoReplySettings, Error> {
-        let row = sqlx::query("SELECT enabled, text, repeat_after_seconds FROM auto_replies WHERE user_id = $1")
-            .bind(user.0)
-            .fetch_optional(&self.reader)
+        let row = query("SELECT enabled, text, repeat_after_seconds FROM auto_replies WHERE user_id = $1")
+            .bind(user)
+            .first(self.reader())
             .await?;
         let Some(row) = row else { return Ok(AutoReplySettings::default()) };
-        Ok(AutoReplySettings { enabled: row.try_get(0)?, text: row.try_get(1)?, repeat_after_seconds: row.try_get(2)? })
+        let text = row.get::<Body<'_>>(1)?.0.to_owned();
+        Ok(AutoReplySettings { enabled: row.get(0)?, text, repeat_after_seconds: row.get(2)? })
     }
 
     /// Puts these settings in place of a user's.
@@ -76,19 +68,21 @@ impl Store {
         settings: &AutoReplySettings,
         now: DateTime<Utc>,
     ) -> Result<(), Error> {
-        sqlx::query(
+        let mut tx = self.begin_telling().await?;
+        query(
             "INSERT INTO auto_replies (user_id, enabled, text, repeat_after_seconds, changed_at)
              VALUES ($1, $2, $3, $4, $5) ON CONFLICT (user_id) DO UPDATE SET enabled = excluded.enabled,
              text = excluded.text, repeat_after_seconds = excluded.repeat_after_seconds, changed_at = excluded.changed_at",
         )
-        .bind(user.0)
+        .bind(user)
         .bind(settings.enabled)
-        .bind(settings.text.as_str())
+        .bind(Body(&settings.text))
         .bind(settings.repeat_after_seconds)
-        .bind(now.timestamp_millis())
-        .execute(&self.writer)
+        .bind(now)
+        .run(&mut tx)
         .await?;
-        Ok(())
+        account_events::append(&mut tx, user, Kind::Automation, None, now).await?;
+        self.commit_telling(tx).await
     }
 
     /// The last answers of these users to `to`, by text; those who never answered are left out.
@@ -103,23 +97,16 @@ impl Store {
         let mut found = HashMap::new();
         // SQLite takes 32,766 values at most. Texts are told apart here: asked for pairs, it would read the whole table.
         for users in users.chunks(10_000) {
-            let mut query = QueryBuilder::<Sqlite>::new(
-                "SELECT user_id, text_hash, cause_uid, at FROM auto_replies_sent WHERE to_id = ",
+            let rows = query(
+                "SELECT user_id, text_hash, cause_uid, at FROM auto_replies_sent WHERE to_id = $1 AND user_id IN (@)",
             );
-            query.push_bind(to.0).push(" AND user_id IN (");
-            let mut list = query.separated(", ");
-            for user in users {
-                list.push_bind(user.0);
-            }
-            query.push(")");
-            for row in query.build().fetch_all(&self.reader).await? {
-                let bytes: &[u8] = row.try_get(1)?;
+            for row in rows.bind(to).among(users).all(self.reader()).await? {
+                let bytes: &[u8] = row.get(1)?;
                 let hash = bytes.try_into().map(TextHash).map_err(|_| Error::Corrupt {
                     what: "hash of an auto-reply",
                     detail: format!("{} bytes", bytes.len()),
                 })?;
-                let sent = Sent { cause_uid: MessageUid(row.try_get(2)?), at: time(row.try_get(3)?) };
-                found.insert((UserId(row.try_get(0)?), hash), sent);
+                found.insert((row.get(0)?, hash), Sent { cause_uid: row.get(2)?, at: row.get(3)? });
             }
         }
         Ok(found)
@@ -135,54 +122,33 @@ impl Store {
     }
 
     async fn prune_answers(&self, before: DateTime<Utc>, most: u32, limit: u32) -> Result<u64, Error> {
-        let expired = sqlx::query(
+        let expired = query(
             "DELETE FROM auto_replies_sent WHERE (user_id, to_id, text_hash) IN
              (SELECT user_id, to_id, text_hash FROM auto_replies_sent WHERE at < $1 ORDER BY at LIMIT $2)",
         );
-        let expired = expired.bind(before.timestamp_millis()).bind(limit).execute(&self.writer).await?;
+        let expired = expired.bind(before).bind(limit).run(self.writer()).await?;
         let crowded =
-            sqlx::query("SELECT user_id FROM auto_replies_sent GROUP BY user_id HAVING count(*) > $1 LIMIT 1");
-        let Some(crowded) = crowded.bind(most).fetch_optional(&self.reader).await? else {
-            return Ok(expired.rows_affected());
-        };
-        let crowd = sqlx::query(
+            query("SELECT user_id, count(*) FROM auto_replies_sent GROUP BY user_id HAVING count(*) > $1 LIMIT 1");
+        let Some(crowded) = crowded.bind(most).first(self.reader()).await? else { return Ok(expired) };
+        let (owner, answers): (UserId, i64) = (crowded.get(0)?, crowded.get(1)?);
+        let crowd = query(
             "DELETE FROM auto_replies_sent WHERE (user_id, to_id, text_hash) IN
-             (SELECT user_id, to_id, text_hash FROM auto_replies_sent WHERE user_id = $1 ORDER BY at
-              LIMIT min($2, (SELECT max(count(*) - $3, 0) FROM auto_replies_sent WHERE user_id = $1)))",
+             (SELECT user_id, to_id, text_hash FROM auto_replies_sent WHERE user_id = $1 ORDER BY at LIMIT $2)",
         );
-        let crowd = crowd.bind(crowded.try_get::<i64, _>(0)?).bind(limit).bind(most).execute(&self.writer).await?;
-        Ok(expired.rows_affected().max(crowd.rows_affected()))
+        let surplus = (answers - i64::from(most)).min(i64::from(limit));
+        let crowd = crowd.bind(owner).bind(surplus).run(self.writer()).await?;
+        Ok(expired.max(crowd))
     }
-}
-
-/// Remembers the answers that these messages got, in the transaction that writes the messages: a message that is not
-/// in the tables yet is decided about again after a crash, and before any later one of its sender.
-pub(super) async fn remember_answers(tx: &mut SqliteConnection, batch: &[Placement]) -> Result<(), Error> {
-    let of = |placement| -> Vec<(&Placement, &Answered)> {
-        let placement: &Placement = placement;
-        placement.answered.iter().map(|answered| (placement, answered)).collect()
-    };
-    let rows: Vec<_> = batch.iter().flat_map(of).collect();
-    for (sql, rows) in REMEMBER.of(&rows) {
-        let mut query = sqlx::query(sql);
-        for (cause, Answered { user_id, text_hash }) in rows {
-            query = query
-                .bind(user_id.0)
-                .bind(cause.sender_id.0)
-                .bind(&text_hash.0[..])
-                .bind(cause.message_uid.0)
-                .bind(cause.sent_at.timestamp_millis());
-        }
-        query.execute(&mut *tx).await?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::store;
     use super::*;
+    use crate::envelope::Answered;
     use crate::ids::ConversationId;
+    use crate::store::inbox::Placement;
+    use crate::store::rows::time;
+    use crate::store::testing::store;
 
     fn answered(to: i64, owner: i64, seconds: i64) -> Placement {
         let participants = vec![UserId(to), UserId(owner)];
@@ -201,15 +167,18 @@ mod tests {
     }
 
     async fn remembered(store: &Store, owner: i64) -> Vec<i64> {
-        let all = sqlx::query_scalar("SELECT at / 1000 FROM auto_replies_sent WHERE user_id = $1 ORDER BY at");
-        all.bind(owner).fetch_all(&store.reader).await.unwrap()
+        let all = query("SELECT at / 1000 FROM auto_replies_sent WHERE user_id = $1 ORDER BY at");
+        let all = all.bind(owner).all(store.reader()).await.unwrap();
+        all.iter().map(|row| row.get(0).unwrap()).collect()
     }
 
     #[actix::test]
     async fn settings_are_kept_and_the_defaults_stand_in_before() {
-        let (_folder, store) = store().await;
+        let (_home, store) = store().await;
         assert_eq!(store.auto_reply(UserId(1)).await.unwrap(), AutoReplySettings::default());
-        for (enabled, text, on) in [(true, "away", true), (false, "away", false), (true, "", false)] {
+        for (enabled, text, on) in
+            [(true, "away", true), (false, "away", false), (true, "", false), (true, "\0 away \0", true)]
+        {
             let settings = AutoReplySettings { enabled, text: text.to_owned(), repeat_after_seconds: 7 };
             store.set_auto_reply(UserId(1), &settings, time(0)).await.unwrap();
             assert_eq!(store.auto_reply(UserId(1)).await.unwrap(), settings);
@@ -219,7 +188,7 @@ mod tests {
 
     #[actix::test]
     async fn what_is_remembered_is_bounded_by_age_and_for_each_owner() {
-        let (_folder, store) = store().await;
+        let (_home, store) = store().await;
         let batch: Vec<Placement> = (1..=9).map(|n| answered(100 + n, 1, n)).chain([answered(200, 2, 5)]).collect();
         store.deliver(&batch).await.unwrap();
         // Older than 3 go, two at once; then the oldest of the one who has more than 5.

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, Sqlite};
 
+use super::account_events::{self, Kind};
+use super::sql::{Body, Record, query};
 use super::{Error, Store};
 use crate::automation::{ActiveScript, AutoReply, SwitchedOn};
 use crate::ids::UserId;
@@ -20,14 +20,13 @@ impl Store {
     /// [`Error::Sql`].
     pub async fn switched_on(&self, users: &[UserId]) -> Result<HashMap<UserId, Arc<SwitchedOn>>, Error> {
         let mut found: HashMap<UserId, SwitchedOn> = HashMap::new();
-        let mut query = QueryBuilder::<Sqlite>::new(
+        let rows = query(
             "SELECT s.user_id, s.direction, v.version, v.language, v.sha256 FROM scripts s JOIN script_versions v
              ON v.user_id = s.user_id AND v.direction = s.direction AND v.version = s.chosen_version
-             WHERE s.active <> 0 AND s.user_id IN ",
+             WHERE s.active AND s.user_id IN (@)",
         );
-        among(&mut query, users);
-        for row in query.build().fetch_all(&self.reader).await? {
-            let user = UserId(row.try_get(0)?);
+        for row in rows.among(users).all(self.reader()).await? {
+            let user = row.get(0)?;
             let on = found.entry(user).or_default();
             match active_script(&row) {
                 Ok((Direction::Incoming, script)) => on.incoming = Some(script),
@@ -35,14 +34,14 @@ impl Store {
                 Err(error) => tracing::error!(%error, user_id = %user, "a script is not run: its row cannot be read"),
             }
         }
-        let mut query = QueryBuilder::<Sqlite>::new(
-            "SELECT user_id, text, repeat_after_seconds FROM auto_replies WHERE enabled <> 0 AND text <> '' AND user_id IN ",
+        let rows = query(
+            "SELECT user_id, text, repeat_after_seconds FROM auto_replies WHERE enabled AND text <> '' AND user_id IN (@)",
         );
-        among(&mut query, users);
-        for row in query.build().fetch_all(&self.reader).await? {
-            let user = UserId(row.try_get(0)?);
-            match (row.try_get(1), row.try_get(2)) {
+        for row in rows.among(users).all(self.reader()).await? {
+            let user = row.get(0)?;
+            match (row.get::<Body<'_>>(1), row.get(2)) {
                 (Ok(text), Ok(repeat_after_seconds)) => {
+                    let text = text.0.to_owned();
                     found.entry(user).or_default().auto_reply = Some(AutoReply { text, repeat_after_seconds });
                 }
                 (Err(error), _) | (_, Err(error)) => {
@@ -66,29 +65,26 @@ impl Store {
         reason: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, Error> {
-        let sql = "UPDATE scripts SET active = 0, switched_off = $4, changed_at = $5
-                   WHERE user_id = $1 AND direction = $2 AND chosen_version = $3 AND active <> 0";
-        let query = sqlx::query(sql).bind(user.0).bind(direction.name()).bind(version);
-        let done = query.bind(reason).bind(now.timestamp_millis()).execute(&self.writer).await?;
-        Ok(done.rows_affected() == 1)
+        let mut tx = self.begin_telling().await?;
+        let done = query(
+            "UPDATE scripts SET active = FALSE, switched_off = $4, changed_at = $5
+             WHERE user_id = $1 AND direction = $2 AND chosen_version = $3 AND active",
+        );
+        let done = done.bind(user).bind(direction.name()).bind(version).bind(Body(reason)).bind(now);
+        if done.run(&mut tx).await? == 0 {
+            return Ok(false);
+        }
+        account_events::append(&mut tx, user, Kind::Automation, None, now).await?;
+        self.commit_telling(tx).await?;
+        Ok(true)
     }
 }
 
-fn active_script(row: &SqliteRow) -> Result<(Direction, ActiveScript), Error> {
-    let direction: &str = row.try_get(1)?;
+fn active_script(row: &Record) -> Result<(Direction, ActiveScript), Error> {
+    let direction: &str = row.get(1)?;
     let direction = direction.parse().map_err(|error| corrupt("direction", error))?;
-    let (version, language, hash) = (row.try_get(2)?, language(row.try_get(3)?)?, source_hash(row.try_get(4)?)?);
+    let (version, language, hash) = (row.get(2)?, language(row.get(3)?)?, source_hash(row.get(4)?)?);
     Ok((direction, ActiveScript { version, language, hash }))
-}
-
-/// `(1, 2, 3)`, bound.
-fn among(query: &mut QueryBuilder<Sqlite>, users: &[UserId]) {
-    query.push("(");
-    let mut list = query.separated(", ");
-    for user in users {
-        list.push_bind(user.0);
-    }
-    query.push(")");
 }
 
 fn corrupt(what: &'static str, detail: impl ToString) -> Error {
@@ -108,20 +104,25 @@ pub(super) fn source_hash(bytes: &[u8]) -> Result<SourceHash, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::testing::store;
 
     #[tokio::test]
     async fn a_row_that_cannot_be_read_is_nobodys_but_its_owners() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).await.unwrap();
+        let (_home, store) = store().await;
+        let version = "INSERT INTO script_versions (user_id, direction, version, language, sha256, bytes, uploaded_by, \
+                       uploaded_at) VALUES ($1, 'incoming', 1, $2, $3, 1, 1, 0)";
+        for (user, language, hash) in
+            [(1_i64, "cobol", &[0_u8; 32][..]), (2, "luau", &[0; 32][..]), (3, "luau", &[0; 31][..])]
+        {
+            query(version).bind(user).bind(language).bind(hash).run(store.writer()).await.unwrap();
+        }
         for sql in [
-            "INSERT INTO script_versions VALUES (1, 'incoming', 1, 'cobol', zeroblob(32), 1, 1, 0)",
-            "INSERT INTO script_versions VALUES (2, 'incoming', 1, 'luau', zeroblob(32), 1, 2, 0)",
-            "INSERT INTO script_versions VALUES (3, 'incoming', 1, 'luau', zeroblob(31), 1, 3, 0)",
-            "INSERT INTO scripts VALUES (1, 'incoming', 1, 1, 1, NULL, 0), (2, 'incoming', 1, 1, 1, NULL, 0), \
-             (3, 'incoming', 1, 1, 1, NULL, 0)",
-            "INSERT INTO auto_replies VALUES (1, 1, 'away', 60, 0), (2, 1, 'away', -1, 0)",
+            "INSERT INTO scripts (user_id, direction, last_version, chosen_version, active, changed_at) \
+             VALUES (1, 'incoming', 1, 1, TRUE, 0), (2, 'incoming', 1, 1, TRUE, 0), (3, 'incoming', 1, 1, TRUE, 0)",
+            "INSERT INTO auto_replies (user_id, enabled, text, repeat_after_seconds, changed_at) \
+             VALUES (1, TRUE, 'away', 60, 0), (2, TRUE, 'away', -1, 0)",
         ] {
-            sqlx::query(sql).execute(&store.writer).await.unwrap();
+            query(sql).run(store.writer()).await.unwrap();
         }
         let on = store.switched_on(&[UserId(1), UserId(2), UserId(3)]).await.unwrap();
         assert!(on[&UserId(1)].incoming.is_none() && on[&UserId(1)].auto_reply.is_some());

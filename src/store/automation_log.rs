@@ -1,11 +1,11 @@
 //! What automation did, for its owner: written a few entries at a time, read page by page.
 
 use chrono::{DateTime, Utc};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 
-use super::rows::{Values, time};
-use super::{Error, IMMEDIATE, Store};
+use super::connection::Tx;
+use super::rows::Values;
+use super::sql::{Query, Record, query};
+use super::{Error, Store};
 use crate::automation::log::{Details, LogEntry, Source};
 use crate::ids::{MessageUid, UserId};
 
@@ -43,20 +43,20 @@ impl Store {
         let unwritable = |error: serde_json::Error| Error::Corrupt { what: "log entry", detail: error.to_string() };
         let json = |entry: &LogEntry| serde_json::to_string(&entry.details).map_err(unwritable);
         let entries = entries.iter().map(|entry| Ok((entry, json(entry)?))).collect::<Result<Vec<_>, Error>>()?;
-        let mut tx = self.writer.begin_with(IMMEDIATE).await?;
-        for (sql, rows) in INSERT.of(&entries) {
-            let mut query = sqlx::query(sql);
+        let mut tx = self.begin().await?;
+        for (sql, rows) in INSERT.of(self.dialect(), &entries) {
+            let mut insert = Query::new(sql);
             for (entry, json) in rows {
-                query = query
-                    .bind(entry.user_id.0)
+                insert = insert
+                    .bind(entry.user_id)
                     .bind(entry.source.name())
-                    .bind(entry.at.timestamp_millis())
+                    .bind(entry.at)
                     .bind(entry.version)
-                    .bind(entry.message_uid.map(|uid| uid.0))
+                    .bind(entry.message_uid)
                     .bind(entry.verdict)
-                    .bind(json);
+                    .bind(json.as_str());
             }
-            query.execute(&mut *tx).await?;
+            insert.run(&mut tx).await?;
         }
         for (user, source) in trim {
             forget_old(&mut tx, *user, *source, keep).await?;
@@ -77,40 +77,39 @@ impl Store {
         limit: u32,
         keep: u32,
     ) -> Result<Vec<Logged>, Error> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT id, at, version, message_uid, verdict, entry FROM automation_log
              WHERE user_id = $1 AND source = $2 AND id < $3 AND id > coalesce((SELECT id FROM automation_log
                WHERE user_id = $1 AND source = $2 ORDER BY id DESC LIMIT 1 OFFSET $4), 0)
              ORDER BY id DESC LIMIT $5",
         )
-        .bind(user.0)
+        .bind(user)
         .bind(source.name())
         .bind(before.unwrap_or(i64::MAX))
         .bind(keep)
         .bind(limit)
-        .fetch_all(&self.reader)
+        .all(self.reader())
         .await?;
         rows.iter().map(logged).collect()
     }
 }
 
-async fn forget_old(tx: &mut SqliteConnection, user: UserId, source: Source, keep: u32) -> Result<(), Error> {
+async fn forget_old(tx: &mut Tx, user: UserId, source: Source, keep: u32) -> Result<(), Error> {
     let sql = "DELETE FROM automation_log WHERE user_id = $1 AND source = $2 AND id <= (SELECT id FROM automation_log
                  WHERE user_id = $1 AND source = $2 ORDER BY id DESC LIMIT 1 OFFSET $3)";
-    sqlx::query(sql).bind(user.0).bind(source.name()).bind(keep).execute(tx).await?;
+    query(sql).bind(user).bind(source.name()).bind(keep).run(tx).await?;
     Ok(())
 }
 
-fn logged(row: &SqliteRow) -> Result<Logged, Error> {
-    let uid: Option<uuid::Uuid> = row.try_get(3)?;
+fn logged(row: &Record) -> Result<Logged, Error> {
     let unreadable = |error: serde_json::Error| Error::Corrupt { what: "log entry", detail: error.to_string() };
     Ok(Logged {
-        id: row.try_get(0)?,
-        at: time(row.try_get(1)?),
-        version: row.try_get(2)?,
-        message_uid: uid.map(MessageUid),
-        verdict: row.try_get(4)?,
-        details: serde_json::from_str(row.try_get(5)?).map_err(unreadable)?,
+        id: row.get(0)?,
+        at: row.get(1)?,
+        version: row.get(2)?,
+        message_uid: row.get(3)?,
+        verdict: row.get(4)?,
+        details: serde_json::from_str(row.get(5)?).map_err(unreadable)?,
     })
 }
 
@@ -124,7 +123,7 @@ mod tests {
 
     fn entry(n: i64, source: Source) -> LogEntry {
         let details = Details {
-            prints: vec![format!("line {n}")],
+            prints: vec![format!("line {n}\0")],
             replies: vec![Reply { to: UserId(2), message_body: "é".into() }],
             cpu_micros: Some(5),
             ..Details::default()
@@ -140,7 +139,7 @@ mod tests {
 
     #[tokio::test]
     async fn entries_come_back_whole_newest_first_and_only_ones_own() {
-        let (_folder, store) = store().await;
+        let (_home, store) = store().await;
         let entries: Vec<LogEntry> = (0..100).map(|n| entry(n, Source::Incoming)).collect();
         store.write_automation_log(&entries, &[], 200).await.unwrap();
         let page = store.automation_log(ADA, Source::Incoming, None, 2, 200).await.unwrap();
@@ -153,7 +152,7 @@ mod tests {
 
     #[tokio::test]
     async fn so_many_are_kept_of_each_source_and_never_more_are_shown() {
-        let (_folder, store) = store().await;
+        let (_home, store) = store().await;
         let entries: Vec<LogEntry> = (0..10).map(|n| entry(n, Source::Incoming)).collect();
         store.write_automation_log(&entries, &[], 10).await.unwrap();
         store.write_automation_log(&[entry(0, Source::AutoReply)], &[(ADA, Source::Incoming)], 10).await.unwrap();

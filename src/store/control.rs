@@ -1,9 +1,11 @@
 //! What another service switches on and off by the control topics.
 
 use chrono::{DateTime, Utc};
-use sqlx::{Row, SqliteConnection};
 
-use super::{Error, IMMEDIATE, Store};
+use super::account_events::{self, Kind};
+use super::connection::Tx;
+use super::sql::{Body, query};
+use super::{Error, Store};
 use crate::ids::UserId;
 use crate::script::call::Direction;
 use crate::store::auto_reply::DEFAULT_REPEAT_AFTER_SECONDS;
@@ -36,9 +38,8 @@ impl Store {
     /// # Errors
     /// [`Error::Sql`].
     pub async fn control(&self, user: UserId, change: &Change, now: DateTime<Utc>) -> Result<Changed, Error> {
-        let mut tx = self.writer.begin_with(IMMEDIATE).await?;
-        let known = sqlx::query("SELECT 1 FROM users WHERE id = $1").bind(user.0).fetch_optional(&mut *tx).await?;
-        if known.is_none() {
+        let mut tx = self.begin_telling().await?;
+        if query("SELECT 1 FROM users WHERE id = $1").bind(user).first(&mut tx).await?.is_none() {
             return Ok(Changed::NoUser);
         }
         let changed = match change {
@@ -46,58 +47,60 @@ impl Store {
             Change::AutoReply(enabled) => set_auto_reply(&mut tx, user, None, Some(*enabled), now).await?,
             Change::Script(direction, active) => set_script(&mut tx, user, *direction, *active, now).await?,
         };
-        tx.commit().await?;
+        if changed == Changed::Done {
+            account_events::append(&mut tx, user, Kind::Automation, None, now).await?;
+        }
+        self.commit_telling(tx).await?;
         Ok(changed)
     }
 }
 
 async fn set_auto_reply(
-    tx: &mut SqliteConnection,
+    tx: &mut Tx,
     user: UserId,
     text: Option<&str>,
     enabled: Option<bool>,
     now: DateTime<Utc>,
 ) -> Result<Changed, Error> {
-    sqlx::query(
+    query(
         "INSERT INTO auto_replies (user_id, enabled, text, repeat_after_seconds, changed_at)
-         VALUES ($1, coalesce($2, 0), coalesce($3, ''), $4, $5)
+         VALUES ($1, coalesce($2, FALSE), coalesce($3, ''), $4, $5)
          ON CONFLICT (user_id) DO UPDATE SET enabled = coalesce($2, auto_replies.enabled),
          text = coalesce($3, auto_replies.text), changed_at = excluded.changed_at",
     )
-    .bind(user.0)
+    .bind(user)
     .bind(enabled)
-    .bind(text)
+    .bind(text.map(Body))
     .bind(DEFAULT_REPEAT_AFTER_SECONDS)
-    .bind(now.timestamp_millis())
-    .execute(&mut *tx)
+    .bind(now)
+    .run(tx)
     .await?;
     Ok(Changed::Done)
 }
 
 async fn set_script(
-    tx: &mut SqliteConnection,
+    tx: &mut Tx,
     user: UserId,
     direction: Direction,
     active: bool,
     now: DateTime<Utc>,
 ) -> Result<Changed, Error> {
     // The version chosen last may have gone to make room for newer ones.
-    let row = sqlx::query(
+    let row = query(
         "SELECT coalesce(max(CASE WHEN v.version = s.chosen_version THEN v.version END), max(v.version))
          FROM scripts s JOIN script_versions v ON v.user_id = s.user_id AND v.direction = s.direction
          WHERE s.user_id = $1 AND s.direction = $2",
     );
-    let row = row.bind(user.0).bind(direction.name()).fetch_one(&mut *tx).await?;
-    let Some(version) = row.try_get::<Option<u32>, _>(0)? else { return Ok(Changed::NoScript) };
+    let row = row.bind(user).bind(direction.name()).one(&mut *tx).await?;
+    let Some(version) = row.get::<Option<u32>>(0)? else { return Ok(Changed::NoScript) };
     // Switched off, it keeps its version and the reason why the server did it, if it did.
     let sql = if active {
-        "UPDATE scripts SET chosen_version = $3, active = 1, switched_off = NULL, changed_at = $4
+        "UPDATE scripts SET chosen_version = $3, active = TRUE, switched_off = NULL, changed_at = $4
          WHERE user_id = $1 AND direction = $2"
     } else {
-        "UPDATE scripts SET chosen_version = coalesce(chosen_version, $3), active = 0, changed_at = $4
+        "UPDATE scripts SET chosen_version = coalesce(chosen_version, $3), active = FALSE, changed_at = $4
          WHERE user_id = $1 AND direction = $2"
     };
-    let query = sqlx::query(sql).bind(user.0).bind(direction.name()).bind(version).bind(now.timestamp_millis());
-    query.execute(&mut *tx).await?;
+    query(sql).bind(user).bind(direction.name()).bind(version).bind(now).run(tx).await?;
     Ok(Changed::Done)
 }

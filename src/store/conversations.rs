@@ -1,10 +1,9 @@
 //! Conversations as one of their members sees them: the list, the history, what is unread, how far others have read.
 
 use chrono::{DateTime, Utc};
-use sqlx::Row;
 
 use super::inbox::{InboxEntry, entry, participants, select_entries};
-use super::rows::time;
+use super::sql::query;
 use super::{Error, Store};
 use crate::ids::{ConversationId, Seq, UserId};
 
@@ -49,11 +48,7 @@ impl Store {
         if self.known_conversations.get(&id).is_some() {
             return Ok(true);
         }
-        let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM conversations WHERE id = $1")
-            .bind(id.0)
-            .fetch_optional(&self.reader)
-            .await?;
-        Ok(found.is_some())
+        Ok(query("SELECT 1 FROM conversations WHERE id = $1").bind(id).first(self.reader()).await?.is_some())
     }
 
     /// The user's conversations, the one with the newest message first, of those whose newest stands before `before`.
@@ -61,27 +56,26 @@ impl Store {
     /// # Errors
     /// [`Error::Sql`], [`Error::Corrupt`].
     pub async fn conversations(&self, user: UserId, before: Option<Seq>, limit: u32) -> Result<Vec<Summary>, Error> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT conversation_id, read_seq, last_seq, participants, created_at FROM (\
                SELECT m.conversation_id, m.read_seq, c.participants, c.created_at, (SELECT max(i.seq) FROM inbox i \
                  WHERE i.user_id = m.user_id AND i.conversation_id = m.conversation_id) AS last_seq \
                FROM conversation_members m JOIN conversations c ON c.id = m.conversation_id WHERE m.user_id = $1\
              ) AS mine WHERE last_seq < $2 ORDER BY last_seq DESC LIMIT $3",
         )
-        .bind(user.0)
-        .bind(before.map_or(i64::MAX, |seq| seq.0))
-        .bind(i64::from(limit))
-        .fetch_all(&self.reader)
+        .bind(user)
+        .bind(before.unwrap_or(Seq(i64::MAX)))
+        .bind(limit)
+        .all(self.reader())
         .await?;
         let mut list = Vec::with_capacity(rows.len());
         for row in rows {
-            let conversation_id = ConversationId(row.try_get(0)?);
-            let read_seq = Seq(row.try_get(1)?);
-            let Some(last) = self.inbox_at(user, Seq(row.try_get(2)?)).await? else { continue };
+            let (conversation_id, read_seq) = (row.get(0)?, row.get(1)?);
+            let Some(last) = self.inbox_at(user, row.get(2)?).await? else { continue };
             list.push(Summary {
                 conversation_id,
-                participants: participants(row.try_get(3)?)?,
-                created_at: time(row.try_get(4)?),
+                participants: participants(row.get(3)?)?,
+                created_at: row.get(4)?,
                 read_seq,
                 unread: self.unread(user, conversation_id, read_seq).await?,
                 last,
@@ -104,14 +98,14 @@ impl Store {
         if self.read_seq(user, conversation).await?.is_none() {
             return Ok(None);
         }
-        let rows = sqlx::query(select_entries!(
+        let rows = query(select_entries!(
             "WHERE i.user_id = $1 AND i.conversation_id = $2 AND i.seq < $3 ORDER BY i.seq DESC LIMIT $4"
         ))
-        .bind(user.0)
-        .bind(conversation.0)
-        .bind(before.map_or(i64::MAX, |seq| seq.0))
-        .bind(i64::from(limit))
-        .fetch_all(&self.reader)
+        .bind(user)
+        .bind(conversation)
+        .bind(before.unwrap_or(Seq(i64::MAX)))
+        .bind(limit)
+        .all(self.reader())
         .await?;
         rows.iter().map(entry).collect::<Result<_, _>>().map(Some)
     }
@@ -131,28 +125,28 @@ impl Store {
         let Some(before) = self.read_seq(user, conversation).await? else { return Ok(None) };
         // The last message of this conversation at or before `seq`: nobody can have read what is not there. And the
         // newest of those read: behind a restored one, that is another.
-        let row = sqlx::query(
+        let row = query(
             "SELECT max(seq), max(message_id) FROM (SELECT seq, message_id FROM inbox \
              WHERE user_id = $1 AND conversation_id = $2 AND seq <= $3 ORDER BY seq DESC LIMIT $4) AS read",
         )
-        .bind(user.0)
-        .bind(conversation.0)
-        .bind(seq.0)
+        .bind(user)
+        .bind(conversation)
+        .bind(seq)
         .bind(LOOKED_BACK)
-        .fetch_one(&self.reader)
+        .one(self.reader())
         .await?;
-        let (Some(seq), Some(message)) = (row.try_get(0)?, row.try_get(1)?) else { return Ok(Some(Vec::new())) };
+        let (Some(seq), Some(message)) = (row.get(0)?, row.get(1)?) else { return Ok(Some(Vec::new())) };
         let (seq, message): (i64, i64) = (seq, message);
         if seq <= before.0 {
             return Ok(Some(Vec::new()));
         }
-        sqlx::query(
+        query(
             "UPDATE conversation_members SET read_seq = $3 WHERE user_id = $1 AND conversation_id = $2 AND read_seq < $3",
         )
-        .bind(user.0)
-        .bind(conversation.0)
+        .bind(user)
+        .bind(conversation)
         .bind(seq)
-        .execute(&self.writer)
+        .run(self.writer())
         .await?;
         let mut marks = vec![ReadMark { for_user: user, seq: Seq(seq) }];
         for listener in listeners.iter().filter(|&&listener| listener != user) {
@@ -171,20 +165,20 @@ impl Store {
         conversation: ConversationId,
         message: i64,
     ) -> Result<Option<Seq>, Error> {
-        let row = sqlx::query(
+        let row = query(
             "WITH near AS (SELECT seq, message_id FROM inbox WHERE user_id = $1 AND conversation_id = $2 AND seq <= \
                (SELECT seq FROM inbox WHERE user_id = $1 AND conversation_id = $2 AND message_id <= $3 \
                 ORDER BY seq DESC LIMIT 1) ORDER BY seq DESC LIMIT $4) \
              SELECT max(seq) FROM near \
              WHERE NOT EXISTS (SELECT 1 FROM near AS unread WHERE unread.message_id > $3 AND unread.seq <= near.seq)",
         )
-        .bind(listener.0)
-        .bind(conversation.0)
+        .bind(listener)
+        .bind(conversation)
         .bind(message)
         .bind(LOOKED_BACK)
-        .fetch_one(&self.reader)
+        .one(self.reader())
         .await?;
-        Ok(row.try_get::<Option<i64>, _>(0)?.map(Seq))
+        Ok(row.get(0)?)
     }
 
     /// Who takes part in a conversation of the user's; `None` when the user does not.
@@ -192,15 +186,15 @@ impl Store {
     /// # Errors
     /// [`Error::Sql`], [`Error::Corrupt`].
     pub async fn participants(&self, user: UserId, conversation: ConversationId) -> Result<Option<Vec<UserId>>, Error> {
-        let row = sqlx::query(
+        let row = query(
             "SELECT c.participants FROM conversation_members m JOIN conversations c ON c.id = m.conversation_id \
              WHERE m.user_id = $1 AND m.conversation_id = $2",
         )
-        .bind(user.0)
-        .bind(conversation.0)
-        .fetch_optional(&self.reader)
+        .bind(user)
+        .bind(conversation)
+        .first(self.reader())
         .await?;
-        row.map(|row| participants(row.try_get(0)?)).transpose()
+        row.map(|row| participants(row.get(0)?)).transpose()
     }
 
     /// Up to `limit` people with whom the user shares a conversation.
@@ -208,47 +202,47 @@ impl Store {
     /// # Errors
     /// [`Error::Sql`].
     pub async fn peers(&self, user: UserId, limit: u32) -> Result<Vec<UserId>, Error> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT DISTINCT other.user_id FROM conversation_members mine \
              JOIN conversation_members other ON other.conversation_id = mine.conversation_id \
              WHERE mine.user_id = $1 AND other.user_id <> $1 LIMIT $2",
         )
-        .bind(user.0)
-        .bind(i64::from(limit))
-        .fetch_all(&self.reader)
+        .bind(user)
+        .bind(limit)
+        .all(self.reader())
         .await?;
-        rows.iter().map(|row| Ok(UserId(row.try_get(0)?))).collect()
+        rows.iter().map(|row| Ok(row.get(0)?)).collect()
     }
 
     async fn read_seq(&self, user: UserId, conversation: ConversationId) -> Result<Option<Seq>, Error> {
-        let row = sqlx::query("SELECT read_seq FROM conversation_members WHERE user_id = $1 AND conversation_id = $2")
-            .bind(user.0)
-            .bind(conversation.0)
-            .fetch_optional(&self.reader)
+        let row = query("SELECT read_seq FROM conversation_members WHERE user_id = $1 AND conversation_id = $2")
+            .bind(user)
+            .bind(conversation)
+            .first(self.reader())
             .await?;
-        Ok(row.map(|row| row.try_get(0)).transpose()?.map(Seq))
+        Ok(row.map(|row| row.get(0)).transpose()?)
     }
 
     pub(super) async fn inbox_at(&self, user: UserId, seq: Seq) -> Result<Option<InboxEntry>, Error> {
-        let row = sqlx::query(select_entries!("WHERE i.user_id = $1 AND i.seq = $2"))
-            .bind(user.0)
-            .bind(seq.0)
-            .fetch_optional(&self.reader)
+        let row = query(select_entries!("WHERE i.user_id = $1 AND i.seq = $2"))
+            .bind(user)
+            .bind(seq)
+            .first(self.reader())
             .await?;
         row.as_ref().map(entry).transpose()
     }
 
     async fn unread(&self, user: UserId, conversation: ConversationId, read: Seq) -> Result<i64, Error> {
-        let row = sqlx::query(
+        let row = query(
             "SELECT count(*) FROM (SELECT 1 FROM inbox i JOIN messages m ON m.id = i.message_id \
-             WHERE i.user_id = $1 AND i.conversation_id = $2 AND i.seq > $3 AND m.sender_id <> $1 LIMIT $4) AS some",
+             WHERE i.user_id = $1 AND i.conversation_id = $2 AND i.seq > $3 AND m.sender_id <> $1 LIMIT $4) AS counted",
         )
-        .bind(user.0)
-        .bind(conversation.0)
-        .bind(read.0)
+        .bind(user)
+        .bind(conversation)
+        .bind(read)
         .bind(UNREAD_COUNTED)
-        .fetch_one(&self.reader)
+        .one(self.reader())
         .await?;
-        Ok(row.try_get(0)?)
+        Ok(row.get(0)?)
     }
 }

@@ -1,12 +1,13 @@
 //! Scripts and their versions: which there are, which was chosen, whether it runs.
 
 use chrono::{DateTime, Utc};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 
+use super::account_events::{self, Kind};
 use super::automation::{language, source_hash};
+use super::connection::Tx;
 use super::rows::time;
-use super::{Error, IMMEDIATE, Store};
+use super::sql::{Body, Record, query};
+use super::{Error, Store};
 use crate::ids::UserId;
 use crate::script::call::{Direction, Language, SourceHash};
 
@@ -123,8 +124,8 @@ impl Store {
     /// # Errors
     /// [`Error::Sql`].
     pub async fn script(&self, user: UserId, direction: Direction) -> Result<Option<ScriptState>, Error> {
-        let query = sqlx::query(select_state!("WHERE user_id = $1 AND direction = $2"));
-        let row = query.bind(user.0).bind(direction.name()).fetch_optional(&self.reader).await?;
+        let row = query(select_state!("WHERE user_id = $1 AND direction = $2"));
+        let row = row.bind(user).bind(direction.name()).first(self.reader()).await?;
         row.as_ref().map(state).transpose()
     }
 
@@ -140,38 +141,37 @@ impl Store {
         new: NewVersion,
         keep: u32,
     ) -> Result<Uploaded, Error> {
-        let mut tx = self.writer.begin_with(IMMEDIATE).await?;
-        let newest =
-            sqlx::query(select_versions!("WHERE user_id = $1 AND direction = $2 ORDER BY version DESC LIMIT 1"));
-        let newest = newest.bind(user.0).bind(direction.name()).fetch_optional(&mut *tx).await?;
+        let mut tx = self.begin().await?;
+        // Of two uploads at once, the second compares with what the first has written.
+        let script = query(select_state!("WHERE user_id = $1 AND direction = $2"));
+        script.bind(user).bind(direction.name()).for_update().first(&mut tx).await?;
+        let newest = query(select_versions!("WHERE user_id = $1 AND direction = $2 ORDER BY version DESC LIMIT 1"));
+        let newest = newest.bind(user).bind(direction.name()).first(&mut tx).await?;
         if let Some(newest) = newest.as_ref().map(version).transpose()?
             && (newest.hash, newest.language) == (new.hash, new.language)
         {
             return Ok(Uploaded::Same(newest.version));
         }
-        let given: u32 = sqlx::query_scalar(
-            "INSERT INTO scripts (user_id, direction, last_version, active, changed_at) VALUES ($1, $2, 1, 0, $3)
-             ON CONFLICT (user_id, direction) DO UPDATE SET last_version = last_version + 1
+        let given = query(
+            "INSERT INTO scripts (user_id, direction, last_version, active, changed_at) VALUES ($1, $2, 1, FALSE, $3)
+             ON CONFLICT (user_id, direction) DO UPDATE SET last_version = scripts.last_version + 1
              RETURNING last_version",
-        )
-        .bind(user.0)
-        .bind(direction.name())
-        .bind(new.now.timestamp_millis())
-        .fetch_one(&mut *tx)
-        .await?;
-        sqlx::query(
+        );
+        let given = given.bind(user).bind(direction.name()).bind(new.now).one(&mut tx).await?;
+        let given: u32 = given.get(0)?;
+        query(
             "INSERT INTO script_versions (user_id, direction, version, language, sha256, bytes, uploaded_by, uploaded_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
-        .bind(user.0)
+        .bind(user)
         .bind(direction.name())
         .bind(given)
         .bind(new.language.name())
         .bind(&new.hash.0[..])
         .bind(new.bytes)
-        .bind(new.uploaded_by.0)
-        .bind(new.now.timestamp_millis())
-        .execute(&mut *tx)
+        .bind(new.uploaded_by)
+        .bind(new.now)
+        .run(&mut tx)
         .await?;
         forget_oldest(&mut tx, user, direction, keep).await?;
         tx.commit().await?;
@@ -191,30 +191,25 @@ impl Store {
         pardon: bool,
         now: DateTime<Utc>,
     ) -> Result<Activated, Error> {
-        let mut tx = self.writer.begin_with(IMMEDIATE).await?;
-        let there = "SELECT 1 FROM script_versions WHERE user_id = $1 AND direction = $2 AND version = $3";
-        let there: Option<i64> = sqlx::query_scalar(there)
-            .bind(user.0)
-            .bind(direction.name())
-            .bind(version)
-            .fetch_optional(&mut *tx)
-            .await?;
-        if there.is_none() {
+        let mut tx = self.begin_telling().await?;
+        let there = query("SELECT 1 FROM script_versions WHERE user_id = $1 AND direction = $2 AND version = $3");
+        let there = there.bind(user).bind(direction.name()).bind(version);
+        if there.first(&mut tx).await?.is_none() {
             return Ok(Activated::NoSuchVersion);
         }
-        let before = sqlx::query(select_state!("WHERE user_id = $1 AND direction = $2"));
-        let before = state(&before.bind(user.0).bind(direction.name()).fetch_one(&mut *tx).await?)?;
+        let before = query(select_state!("WHERE user_id = $1 AND direction = $2"));
+        let before = state(&before.bind(user).bind(direction.name()).for_update().one(&mut tx).await?)?;
         if let Some(reason) = before.switched_off
             && before.chosen_version == Some(version)
             && !pardon
         {
             return Ok(Activated::SwitchedOff(reason));
         }
-        let sql = "UPDATE scripts SET chosen_version = $3, active = 1, switched_off = NULL, changed_at = $4
+        let sql = "UPDATE scripts SET chosen_version = $3, active = TRUE, switched_off = NULL, changed_at = $4
                    WHERE user_id = $1 AND direction = $2";
-        let query = sqlx::query(sql).bind(user.0).bind(direction.name()).bind(version);
-        query.bind(now.timestamp_millis()).execute(&mut *tx).await?;
-        tx.commit().await?;
+        query(sql).bind(user).bind(direction.name()).bind(version).bind(now).run(&mut tx).await?;
+        account_events::append(&mut tx, user, Kind::Automation, None, now).await?;
+        self.commit_telling(tx).await?;
         let (chosen_version, changed_at) = (Some(version), time(now.timestamp_millis()));
         Ok(Activated::Done(ScriptState { chosen_version, active: true, switched_off: None, changed_at, ..before }))
     }
@@ -229,11 +224,17 @@ impl Store {
         direction: Direction,
         now: DateTime<Utc>,
     ) -> Result<Option<ScriptState>, Error> {
-        let sql = "UPDATE scripts SET changed_at = CASE active WHEN 0 THEN changed_at ELSE $3 END, active = 0
-                   WHERE user_id = $1 AND direction = $2
-                   RETURNING last_version, chosen_version, active, switched_off, changed_at";
-        let query = sqlx::query(sql).bind(user.0).bind(direction.name()).bind(now.timestamp_millis());
-        query.fetch_optional(&self.writer).await?.as_ref().map(state).transpose()
+        let mut tx = self.begin_telling().await?;
+        let off = query(
+            "UPDATE scripts SET changed_at = CASE WHEN active THEN $3 ELSE changed_at END, active = FALSE
+             WHERE user_id = $1 AND direction = $2
+             RETURNING last_version, chosen_version, active, switched_off, changed_at",
+        );
+        let off = off.bind(user).bind(direction.name()).bind(now).first(&mut tx).await?;
+        let Some(off) = off else { return Ok(None) };
+        account_events::append(&mut tx, user, Kind::Automation, None, now).await?;
+        self.commit_telling(tx).await?;
+        state(&off).map(Some)
     }
 
     /// The versions below `before`, newest first.
@@ -247,11 +248,11 @@ impl Store {
         before: Option<u32>,
         limit: u32,
     ) -> Result<Vec<ScriptVersion>, Error> {
-        let query = sqlx::query(select_versions!(
+        let rows = query(select_versions!(
             "WHERE user_id = $1 AND direction = $2 AND version < $3 ORDER BY version DESC LIMIT $4"
         ));
-        let query = query.bind(user.0).bind(direction.name()).bind(before.map_or(i64::MAX, i64::from));
-        let rows = query.bind(i64::from(limit)).fetch_all(&self.reader).await?;
+        let rows = rows.bind(user).bind(direction.name()).bind(before.map_or(i64::MAX, i64::from));
+        let rows = rows.bind(limit).all(self.reader()).await?;
         rows.iter().map(version).collect()
     }
 
@@ -265,8 +266,8 @@ impl Store {
         direction: Direction,
         number: u32,
     ) -> Result<Option<ScriptVersion>, Error> {
-        let query = sqlx::query(select_versions!("WHERE user_id = $1 AND direction = $2 AND version = $3"));
-        let row = query.bind(user.0).bind(direction.name()).bind(number).fetch_optional(&self.reader).await?;
+        let row = query(select_versions!("WHERE user_id = $1 AND direction = $2 AND version = $3"));
+        let row = row.bind(user).bind(direction.name()).bind(number).first(self.reader()).await?;
         row.as_ref().map(version).transpose()
     }
 
@@ -281,7 +282,7 @@ impl Store {
     ) -> Result<Vec<SwitchedOffScript>, Error> {
         let (at, user, direction) =
             after.map_or((i64::MAX, 0, ""), |(at, user, direction)| (at.timestamp_millis(), user.0, direction.name()));
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT s.user_id, u.username, s.direction, s.chosen_version, s.switched_off, s.changed_at
              FROM scripts s JOIN users u ON u.id = s.user_id
              WHERE s.switched_off IS NOT NULL AND s.changed_at <= $1
@@ -291,56 +292,61 @@ impl Store {
         .bind(at)
         .bind(user)
         .bind(direction)
-        .bind(i64::from(limit))
-        .fetch_all(&self.reader)
+        .bind(limit)
+        .all(self.reader())
         .await?;
         rows.iter().map(switched_off).collect()
     }
 }
 
 /// Takes away the oldest versions beyond `keep`, but never the chosen one.
-async fn forget_oldest(tx: &mut SqliteConnection, user: UserId, direction: Direction, keep: u32) -> Result<(), Error> {
+async fn forget_oldest(tx: &mut Tx, user: UserId, direction: Direction, keep: u32) -> Result<(), Error> {
+    let count = query("SELECT count(*) FROM script_versions WHERE user_id = $1 AND direction = $2");
+    let count: i64 = count.bind(user).bind(direction.name()).one(&mut *tx).await?.get(0)?;
     // More than one only when the setting was lowered.
+    let surplus = count - i64::from(keep);
+    if surplus <= 0 {
+        return Ok(());
+    }
     let sql = "DELETE FROM script_versions WHERE user_id = $1 AND direction = $2 AND version IN (
                  SELECT v.version FROM script_versions v JOIN scripts s ON s.user_id = v.user_id AND s.direction = v.direction
-                 WHERE v.user_id = $1 AND v.direction = $2 AND v.version IS NOT s.chosen_version
-                 ORDER BY v.version LIMIT max(0, (SELECT count(*) FROM script_versions
-                   WHERE user_id = $1 AND direction = $2) - $3))";
-    sqlx::query(sql).bind(user.0).bind(direction.name()).bind(keep).execute(tx).await?;
+                 WHERE v.user_id = $1 AND v.direction = $2 AND v.version IS DISTINCT FROM s.chosen_version
+                 ORDER BY v.version LIMIT $3)";
+    query(sql).bind(user).bind(direction.name()).bind(surplus).run(tx).await?;
     Ok(())
 }
 
-fn state(row: &SqliteRow) -> Result<ScriptState, Error> {
+fn state(row: &Record) -> Result<ScriptState, Error> {
     Ok(ScriptState {
-        last_version: row.try_get(0)?,
-        chosen_version: row.try_get(1)?,
-        active: row.try_get(2)?,
-        switched_off: row.try_get(3)?,
-        changed_at: time(row.try_get(4)?),
+        last_version: row.get(0)?,
+        chosen_version: row.get(1)?,
+        active: row.get(2)?,
+        switched_off: row.get::<Option<Body<'_>>>(3)?.map(|reason| reason.0.to_owned()),
+        changed_at: row.get(4)?,
     })
 }
 
-fn version(row: &SqliteRow) -> Result<ScriptVersion, Error> {
+fn version(row: &Record) -> Result<ScriptVersion, Error> {
     Ok(ScriptVersion {
-        version: row.try_get(0)?,
-        language: language(row.try_get(1)?)?,
-        hash: source_hash(row.try_get(2)?)?,
-        bytes: row.try_get(3)?,
-        uploaded_by: UserId(row.try_get(4)?),
-        uploaded_at: time(row.try_get(5)?),
+        version: row.get(0)?,
+        language: language(row.get(1)?)?,
+        hash: source_hash(row.get(2)?)?,
+        bytes: row.get(3)?,
+        uploaded_by: row.get(4)?,
+        uploaded_at: row.get(5)?,
     })
 }
 
-fn switched_off(row: &SqliteRow) -> Result<SwitchedOffScript, Error> {
-    let direction: &str = row.try_get(2)?;
+fn switched_off(row: &Record) -> Result<SwitchedOffScript, Error> {
+    let direction: &str = row.get(2)?;
     let corrupt = |error: &str| Error::Corrupt { what: "direction", detail: error.to_owned() };
     Ok(SwitchedOffScript {
-        user_id: UserId(row.try_get(0)?),
-        username: row.try_get(1)?,
+        user_id: row.get(0)?,
+        username: row.get(1)?,
         direction: direction.parse().map_err(corrupt)?,
-        version: row.try_get(3)?,
-        reason: row.try_get(4)?,
-        at: time(row.try_get(5)?),
+        version: row.get(3)?,
+        reason: row.get::<Body<'_>>(4)?.0.to_owned(),
+        at: row.get(5)?,
     })
 }
 

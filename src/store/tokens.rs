@@ -1,13 +1,12 @@
 //! Logins: families of refresh tokens, each exchanged once, and what an access token still stands for.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, Row, Sqlite, Transaction};
-use uuid::Uuid;
 
 use super::account_events::{self, Kind};
-use super::rows::time;
-use super::users::{Role, User};
-use super::{Error, IMMEDIATE, Store};
+use super::connection::{On, Tx};
+use super::sql::query;
+use super::users::{Role, User, user};
+use super::{Error, Store};
 use crate::ids::{FamilyId, UserId};
 
 /// The SHA-256 of a refresh token: all that is kept of it.
@@ -77,19 +76,21 @@ impl Store {
     /// # Errors
     /// [`Error::Sql`].
     pub async fn create_family(&self, new: NewFamily<'_>) -> Result<bool, Error> {
-        let mut tx = self.writer.begin_with(IMMEDIATE).await?;
-        let begun = sqlx::query(
+        let mut tx = self.begin().await?;
+        let begun = query(
             "INSERT INTO token_families (id, user_id, created_at, expires_at)
-             SELECT $1, id, $2, $3 FROM users WHERE id = $4 AND disabled = 0 AND password_hash = $5",
+             SELECT $1, id, $2, $3 FROM users WHERE id = $4 AND NOT disabled AND password_hash = $5",
         )
-        .bind(new.id.0)
-        .bind(new.now.timestamp_millis())
-        .bind(new.expires_at.timestamp_millis())
-        .bind(new.user.0)
+        // Who is about to disable the user or to change the password waits, and then ends this login too.
+        .for_share()
+        .bind(new.id)
+        .bind(new.now)
+        .bind(new.expires_at)
+        .bind(new.user)
         .bind(new.password_hash)
-        .execute(&mut *tx)
+        .run(&mut tx)
         .await?;
-        if begun.rows_affected() == 0 {
+        if begun == 0 {
             return Ok(false);
         }
         insert_token(&mut tx, new.token, new.id).await?;
@@ -109,38 +110,37 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<Rotation, Error> {
         // A guess is refused by a reader: a flood of guesses must not hold up whoever has something to write.
-        if family_of(&self.reader, presented).await?.is_none() {
+        if family_of(self.reader(), presented).await?.is_none() {
             return Ok(Rotation::Unknown);
         }
-        let mut tx = self.writer.begin_with(IMMEDIATE).await?;
-        let row = sqlx::query(
-            "SELECT t.used_at, f.id AS family_id, f.expires_at, f.revoked_at,
-                    u.id, u.username, u.role, u.disabled, u.created_at
-             FROM refresh_tokens t JOIN token_families f ON f.id = t.family_id JOIN users u ON u.id = f.user_id
-             WHERE t.token_hash = $1",
-        )
-        .bind(presented.0.as_slice())
-        .fetch_optional(&mut *tx)
-        .await?;
-        let Some(row) = row else { return Ok(Rotation::Unknown) };
-        let user = User::from_row(&row)?;
-        let family = FamilyId(row.try_get("family_id")?);
-        let expires_at = time(row.try_get("expires_at")?);
-        if row.try_get::<Option<i64>, _>("revoked_at")?.is_some() || user.disabled {
+        let mut tx = self.begin().await?;
+        // Of many at once, the second reads what the first has written.
+        let token = query("SELECT used_at, family_id FROM refresh_tokens WHERE token_hash = $1");
+        let token = token.bind(presented.0.as_slice()).for_update().first(&mut tx).await?;
+        let Some(token) = token else { return Ok(Rotation::Unknown) };
+        let (used_at, family): (Option<i64>, FamilyId) = (token.get(0)?, token.get(1)?);
+        let row = query(
+            "SELECT u.id, u.username, u.role, u.disabled, u.created_at, f.expires_at, f.revoked_at
+             FROM token_families f JOIN users u ON u.id = f.user_id WHERE f.id = $1",
+        );
+        let row = row.bind(family).one(&mut tx).await?;
+        let (user, expires_at) = (user(&row, 0)?, row.get::<DateTime<Utc>>(5)?);
+        let revoked_at: Option<i64> = row.get(6)?;
+        if revoked_at.is_some() || user.disabled {
             return Ok(Rotation::Ended);
         }
         if expires_at <= now {
             return Ok(Rotation::Expired);
         }
-        if row.try_get::<Option<i64>, _>("used_at")?.is_some() {
-            end(&mut tx, family, now).await?;
-            tx.commit().await?;
+        if used_at.is_some() {
+            drop(tx);
+            self.end_family(family, now).await?;
             return Ok(Rotation::Reused { user: user.id, family });
         }
-        sqlx::query("UPDATE refresh_tokens SET used_at = $2 WHERE token_hash = $1")
+        query("UPDATE refresh_tokens SET used_at = $2 WHERE token_hash = $1")
             .bind(presented.0.as_slice())
-            .bind(now.timestamp_millis())
-            .execute(&mut *tx)
+            .bind(now)
+            .run(&mut tx)
             .await?;
         insert_token(&mut tx, replacement, family).await?;
         tx.commit().await?;
@@ -152,9 +152,9 @@ impl Store {
     /// # Errors
     /// [`Error::Sql`].
     pub async fn end_family(&self, family: FamilyId, now: DateTime<Utc>) -> Result<bool, Error> {
-        let mut tx = self.writer.begin_with(IMMEDIATE).await?;
+        let mut tx = self.begin_telling().await?;
         let ended = end(&mut tx, family, now).await?;
-        tx.commit().await?;
+        self.commit_telling(tx).await?;
         Ok(ended)
     }
 
@@ -163,7 +163,7 @@ impl Store {
     /// # Errors
     /// [`Error::Sql`].
     pub async fn end_family_of(&self, token: TokenHash, now: DateTime<Utc>) -> Result<bool, Error> {
-        match family_of(&self.reader, token).await? {
+        match family_of(self.reader(), token).await? {
             Some(family) => self.end_family(family, now).await,
             None => Ok(false),
         }
@@ -174,9 +174,9 @@ impl Store {
     /// # Errors
     /// [`Error::Sql`].
     pub async fn end_families_of_user(&self, user: UserId, now: DateTime<Utc>) -> Result<u64, Error> {
-        let mut tx = self.writer.begin_with(IMMEDIATE).await?;
+        let mut tx = self.begin_telling().await?;
         let ended = end_all(&mut tx, user, now, Some(Kind::Logout)).await?;
-        tx.commit().await?;
+        self.commit_telling(tx).await?;
         Ok(ended)
     }
 
@@ -190,23 +190,23 @@ impl Store {
         family: FamilyId,
         now: DateTime<Utc>,
     ) -> Result<Option<Standing>, Error> {
-        let row = sqlx::query(
+        let row = query(
             "SELECT u.username, u.role, u.disabled, f.id IS NOT NULL AS family_alive
              FROM users u LEFT JOIN token_families f
                ON f.id = $2 AND f.user_id = u.id AND f.revoked_at IS NULL AND f.expires_at > $3
              WHERE u.id = $1",
         )
-        .bind(user.0)
-        .bind(family.0)
-        .bind(now.timestamp_millis())
-        .fetch_optional(&self.reader)
+        .bind(user)
+        .bind(family)
+        .bind(now)
+        .first(self.reader())
         .await?;
         let Some(row) = row else { return Ok(None) };
         Ok(Some(Standing {
-            username: row.try_get("username")?,
-            role: row.try_get("role")?,
-            disabled: row.try_get("disabled")?,
-            family_alive: row.try_get("family_alive")?,
+            username: row.get(0)?,
+            role: row.get(1)?,
+            disabled: row.get(2)?,
+            family_alive: row.get(3)?,
         }))
     }
 
@@ -218,56 +218,47 @@ impl Store {
     pub async fn prune_families(&self, now: DateTime<Utc>, limit: u32) -> Result<u64, Error> {
         let sql = "DELETE FROM token_families WHERE id IN
                    (SELECT id FROM token_families WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
-        let done = sqlx::query(sql).bind(now.timestamp_millis()).bind(limit).execute(&self.writer).await?;
-        Ok(done.rows_affected())
+        query(sql).bind(now).bind(limit).run(self.writer()).await
     }
 }
 
-/// Ends every live login of a user, and tells of each if `tell` names a kind.
-pub(super) async fn end_all(
-    tx: &mut Transaction<'_, Sqlite>,
-    user: UserId,
-    now: DateTime<Utc>,
-    tell: Option<Kind>,
-) -> Result<u64, Error> {
-    let now = now.timestamp_millis();
+/// Ends every live login of a user, and tells of each if `tell` names a kind; in a transaction that tells.
+pub(super) async fn end_all(tx: &mut Tx, user: UserId, now: DateTime<Utc>, tell: Option<Kind>) -> Result<u64, Error> {
     if let Some(kind) = tell {
         // Each by its own id: a login that begins after this must not be closed by the news of it.
-        sqlx::query(
+        query(
             "INSERT INTO account_events (user_id, family_id, kind, at)
              SELECT user_id, id, $2, $3 FROM token_families
              WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $3",
         )
-        .bind(user.0)
-        .bind(kind)
+        .bind(user)
+        .bind(kind.name())
         .bind(now)
-        .execute(&mut **tx)
+        .run(&mut *tx)
         .await?;
     }
     let sql = "UPDATE token_families SET revoked_at = $2
                WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2";
-    Ok(sqlx::query(sql).bind(user.0).bind(now).execute(&mut **tx).await?.rows_affected())
+    query(sql).bind(user).bind(now).run(tx).await
 }
 
-async fn end(tx: &mut Transaction<'_, Sqlite>, family: FamilyId, now: DateTime<Utc>) -> Result<bool, Error> {
+async fn end(tx: &mut Tx, family: FamilyId, now: DateTime<Utc>) -> Result<bool, Error> {
     let sql = "UPDATE token_families SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL RETURNING user_id";
-    let user: Option<i64> =
-        sqlx::query_scalar(sql).bind(family.0).bind(now.timestamp_millis()).fetch_optional(&mut **tx).await?;
-    let Some(user) = user else { return Ok(false) };
-    account_events::append(tx, UserId(user), Kind::Logout, Some(family), now).await?;
+    let Some(row) = query(sql).bind(family).bind(now).first(&mut *tx).await? else { return Ok(false) };
+    account_events::append(tx, row.get(0)?, Kind::Logout, Some(family), now).await?;
     Ok(true)
 }
 
-async fn insert_token(tx: &mut Transaction<'_, Sqlite>, token: TokenHash, family: FamilyId) -> Result<(), Error> {
+async fn insert_token(tx: &mut Tx, token: TokenHash, family: FamilyId) -> Result<(), Error> {
     let sql = "INSERT INTO refresh_tokens (token_hash, family_id) VALUES ($1, $2)";
-    sqlx::query(sql).bind(token.0.as_slice()).bind(family.0).execute(&mut **tx).await?;
+    query(sql).bind(token.0.as_slice()).bind(family).run(tx).await?;
     Ok(())
 }
 
-async fn family_of(reader: &sqlx::SqlitePool, token: TokenHash) -> Result<Option<FamilyId>, Error> {
+async fn family_of(on: On<'_>, token: TokenHash) -> Result<Option<FamilyId>, Error> {
     let sql = "SELECT family_id FROM refresh_tokens WHERE token_hash = $1";
-    let id: Option<Uuid> = sqlx::query_scalar(sql).bind(token.0.as_slice()).fetch_optional(reader).await?;
-    Ok(id.map(FamilyId))
+    let row = query(sql).bind(token.0.as_slice()).first(on).await?;
+    Ok(row.map(|row| row.get(0)).transpose()?)
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! What is changed about a user by those who may, and told to the nodes in the same transaction.
 
 use chrono::{DateTime, Utc};
-use sqlx::{Sqlite, Transaction};
 
 use super::account_events::{self, Kind};
-use super::users::{Role, User};
-use super::{Error, IMMEDIATE, Store, tokens};
+use super::connection::Tx;
+use super::sql::query;
+use super::users::{Role, User, select_users, user};
+use super::{Error, Store, tokens};
 use crate::ids::UserId;
 
 /// What an administrative change came to.
@@ -27,11 +28,11 @@ impl Store {
     /// # Errors
     /// [`Error::Sql`].
     pub async fn set_password(&self, id: UserId, hash: &str, now: DateTime<Utc>) -> Result<bool, Error> {
-        let mut tx = self.writer.begin_with(IMMEDIATE).await?;
+        let mut tx = self.begin_telling().await?;
         let sql = "UPDATE users SET password_hash = $2 WHERE id = $1";
-        let found = sqlx::query(sql).bind(id.0).bind(hash).execute(&mut *tx).await?.rows_affected() == 1;
+        let found = query(sql).bind(id).bind(hash).run(&mut tx).await? == 1;
         tokens::end_all(&mut tx, id, now, Some(Kind::Logout)).await?;
-        tx.commit().await?;
+        self.commit_telling(tx).await?;
         Ok(found)
     }
 
@@ -40,7 +41,7 @@ impl Store {
     /// # Errors
     /// [`Error::Sql`].
     pub async fn set_disabled(&self, id: UserId, disabled: bool, now: DateTime<Utc>) -> Result<Change, Error> {
-        let mut tx = self.writer.begin_with(IMMEDIATE).await?;
+        let mut tx = self.begin_telling().await?;
         let Some(user) = locked(&mut tx, id).await? else { return Ok(Change::NoSuchUser) };
         if user.disabled == disabled {
             return Ok(Change::Unchanged);
@@ -49,13 +50,13 @@ impl Store {
             return Ok(Change::LastAdmin);
         }
         let sql = "UPDATE users SET disabled = $2 WHERE id = $1";
-        sqlx::query(sql).bind(id.0).bind(disabled).execute(&mut *tx).await?;
+        query(sql).bind(id).bind(disabled).run(&mut tx).await?;
         if disabled {
             // One event says it all: whoever hears it closes every socket of the user.
             tokens::end_all(&mut tx, id, now, None).await?;
             account_events::append(&mut tx, id, Kind::Disabled, None, now).await?;
         }
-        tx.commit().await?;
+        self.commit_telling(tx).await?;
         Ok(Change::Done)
     }
 
@@ -64,7 +65,7 @@ impl Store {
     /// # Errors
     /// [`Error::Sql`].
     pub async fn set_role(&self, id: UserId, role: Role, now: DateTime<Utc>) -> Result<Change, Error> {
-        let mut tx = self.writer.begin_with(IMMEDIATE).await?;
+        let mut tx = self.begin_telling().await?;
         let Some(user) = locked(&mut tx, id).await? else { return Ok(Change::NoSuchUser) };
         if user.role == role {
             return Ok(Change::Unchanged);
@@ -72,24 +73,25 @@ impl Store {
         if is_last_admin(&mut tx, &user).await? {
             return Ok(Change::LastAdmin);
         }
-        sqlx::query("UPDATE users SET role = $2 WHERE id = $1").bind(id.0).bind(role).execute(&mut *tx).await?;
+        query("UPDATE users SET role = $2 WHERE id = $1").bind(id).bind(role.name()).run(&mut tx).await?;
         account_events::append(&mut tx, id, Kind::Role, None, now).await?;
-        tx.commit().await?;
+        self.commit_telling(tx).await?;
         Ok(Change::Done)
     }
 }
 
-async fn locked(tx: &mut Transaction<'_, Sqlite>, id: UserId) -> Result<Option<User>, Error> {
-    let sql = "SELECT id, username, role, disabled, created_at FROM users WHERE id = $1";
-    Ok(sqlx::query_as(sql).bind(id.0).fetch_optional(&mut **tx).await?)
+async fn locked(tx: &mut Tx, id: UserId) -> Result<Option<User>, Error> {
+    let row = query(select_users!("WHERE id = $1")).bind(id).for_update().first(tx).await?;
+    row.as_ref().map(|row| user(row, 0)).transpose()
 }
 
-/// Whether nobody else could administer the server. A disabled admin cannot, so taking one away takes nothing.
-async fn is_last_admin(tx: &mut Transaction<'_, Sqlite>, user: &User) -> Result<bool, Error> {
+/// Whether nobody else could administer the server. A disabled admin cannot, so taking one away takes nothing. Two who
+/// are about to go at once do not both count on each other: of transactions that tell, there is one at a time.
+async fn is_last_admin(tx: &mut Tx, user: &User) -> Result<bool, Error> {
     if user.role != Role::Admin || user.disabled {
         return Ok(false);
     }
-    let sql = "SELECT count(*) FROM users WHERE role = 'admin' AND disabled = 0 AND id <> $1";
-    let others: i64 = sqlx::query_scalar(sql).bind(user.id.0).fetch_one(&mut **tx).await?;
+    let others = query("SELECT count(*) FROM users WHERE role = 'admin' AND NOT disabled AND id <> $1");
+    let others: i64 = others.bind(user.id).one(tx).await?.get(0)?;
     Ok(others == 0)
 }

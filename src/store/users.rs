@@ -4,18 +4,15 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, QueryBuilder, Row, Sqlite};
 use utoipa::ToSchema;
 
-use super::rows::time;
+use super::sql::{Column, Record, query};
 use super::{Error, Store};
 use crate::ids::UserId;
 
 /// What a user may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-#[sqlx(rename_all = "lowercase")]
 pub enum Role {
     /// Sends, reads, and scripts for themselves.
     User,
@@ -23,13 +20,29 @@ pub enum Role {
     Admin,
 }
 
+impl Role {
+    /// As the table and the interface spell it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // `pad`, so that a table may line it up.
-        f.pad(match self {
-            Self::User => "user",
-            Self::Admin => "admin",
-        })
+        f.pad(self.name())
+    }
+}
+
+impl<'r> Column<'r> for Role {
+    fn read(record: &'r Record, at: usize) -> Result<Self, sqlx::Error> {
+        let name: &str = record.get(at)?;
+        let known = [Self::User, Self::Admin].into_iter().find(|role| role.name() == name);
+        known.ok_or_else(|| sqlx::Error::Decode(format!("{name:?} is no role").into()))
     }
 }
 
@@ -94,25 +107,33 @@ pub struct UserQuery<'a> {
     pub limit: u32,
 }
 
+/// A query for whole [`User`]s, to be read by [`user`].
+macro_rules! select_users {
+    ($rest:literal) => {
+        concat!("SELECT id, username, role, disabled, created_at FROM users ", $rest)
+    };
+}
+pub(super) use select_users;
+
 impl Store {
     /// Makes an account. `None`: the name is taken.
     ///
     /// # Errors
     /// [`Error::Sql`].
     pub async fn create_user(&self, new: NewUser<'_>) -> Result<Option<User>, Error> {
-        let user = sqlx::query_as(
+        let row = query(
             "INSERT INTO users (username, username_key, password_hash, role, disabled, created_at)
-             VALUES ($1, $2, $3, $4, 0, $5) ON CONFLICT DO NOTHING
+             VALUES ($1, $2, $3, $4, FALSE, $5) ON CONFLICT DO NOTHING
              RETURNING id, username, role, disabled, created_at",
         )
         .bind(new.username)
         .bind(new.username_key)
         .bind(new.password_hash)
-        .bind(new.role)
-        .bind(new.now.timestamp_millis())
-        .fetch_optional(&self.writer)
+        .bind(new.role.name())
+        .bind(new.now)
+        .first(self.writer())
         .await?;
-        Ok(user)
+        row.as_ref().map(|row| user(row, 0)).transpose()
     }
 
     /// The account of that name key, with its password hash.
@@ -120,14 +141,10 @@ impl Store {
     /// # Errors
     /// [`Error::Sql`].
     pub async fn credentials(&self, username_key: &str) -> Result<Option<Credentials>, Error> {
-        let row = sqlx::query(
-            "SELECT id, username, role, disabled, created_at, password_hash FROM users WHERE username_key = $1",
-        )
-        .bind(username_key)
-        .fetch_optional(&self.reader)
-        .await?;
-        let Some(row) = row else { return Ok(None) };
-        Ok(Some(Credentials { user: User::from_row(&row)?, password_hash: row.try_get("password_hash")? }))
+        let row =
+            query("SELECT id, username, role, disabled, created_at, password_hash FROM users WHERE username_key = $1");
+        let Some(row) = row.bind(username_key).first(self.reader()).await? else { return Ok(None) };
+        Ok(Some(Credentials { user: user(&row, 0)?, password_hash: row.get(5)? }))
     }
 
     /// The user of that name key.
@@ -135,8 +152,8 @@ impl Store {
     /// # Errors
     /// [`Error::Sql`].
     pub async fn user_by_key(&self, username_key: &str) -> Result<Option<User>, Error> {
-        let sql = "SELECT id, username, role, disabled, created_at FROM users WHERE username_key = $1";
-        Ok(sqlx::query_as(sql).bind(username_key).fetch_optional(&self.reader).await?)
+        let row = query(select_users!("WHERE username_key = $1")).bind(username_key).first(self.reader()).await?;
+        row.as_ref().map(|row| user(row, 0)).transpose()
     }
 
     /// The user of that id.
@@ -144,8 +161,8 @@ impl Store {
     /// # Errors
     /// [`Error::Sql`].
     pub async fn user(&self, id: UserId) -> Result<Option<User>, Error> {
-        let sql = "SELECT id, username, role, disabled, created_at FROM users WHERE id = $1";
-        Ok(sqlx::query_as(sql).bind(id.0).fetch_optional(&self.reader).await?)
+        let row = query(select_users!("WHERE id = $1")).bind(id).first(self.reader()).await?;
+        row.as_ref().map(|row| user(row, 0)).transpose()
     }
 
     /// Those of the named users who exist, disabled or not, in the order of their ids. The caller bounds `ids`.
@@ -156,9 +173,8 @@ impl Store {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let mut query = QueryBuilder::<Sqlite>::new("SELECT id, username, role, disabled, created_at FROM users");
-        push_ids(&mut query, ids);
-        Ok(query.push(" ORDER BY id").build_query_as().fetch_all(&self.reader).await?)
+        let rows = query(select_users!("WHERE id IN (@) ORDER BY id")).among(ids).all(self.reader()).await?;
+        rows.iter().map(|row| user(row, 0)).collect()
     }
 
     /// Those of the named users whom nobody has ever been, once each, ascending. A disabled user is not missing: a
@@ -173,10 +189,9 @@ impl Store {
         if missing.is_empty() {
             return Ok(missing);
         }
-        let mut query = QueryBuilder::<Sqlite>::new("SELECT id FROM users");
-        push_ids(&mut query, &missing);
-        let there: Vec<i64> = query.build_query_scalar().fetch_all(&self.reader).await?;
-        missing.retain(|id| !there.contains(&id.0));
+        let rows = query("SELECT id FROM users WHERE id IN (@)").among(&missing).all(self.reader()).await?;
+        let there = rows.iter().map(|row| row.get(0)).collect::<Result<Vec<UserId>, _>>()?;
+        missing.retain(|id| !there.contains(id));
         Ok(missing)
     }
 
@@ -184,52 +199,42 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Sql`].
-    pub async fn list_users(&self, query: UserQuery<'_>) -> Result<UserPage, Error> {
-        let after = query.after.unwrap_or_default();
+    pub async fn list_users(&self, asked: UserQuery<'_>) -> Result<UserPage, Error> {
+        // No name has U+0000 in it, and Postgres takes no text that does.
+        if asked.prefix.contains('\0') {
+            return Ok(UserPage::default());
+        }
+        let after = asked.after.and_then(|after| after.split('\0').next()).unwrap_or_default();
         // Keys compare by bytes; no key holds the last code point, so this is just above all that begin with the prefix.
-        let above = format!("{}{}", query.prefix, char::MAX);
-        let mut rows = sqlx::query(
-            "SELECT id, username, username_key, role, disabled, created_at FROM users
-             WHERE username_key >= $1 AND username_key < $2 AND username_key <> $3 AND (disabled = 0 OR $4)
+        let above = format!("{}{}", asked.prefix, char::MAX);
+        let rows = query(
+            "SELECT id, username, role, disabled, created_at, username_key FROM users
+             WHERE username_key >= $1 AND username_key < $2 AND username_key <> $3 AND (NOT disabled OR $4)
              ORDER BY username_key LIMIT $5",
-        )
-        .bind(query.prefix.max(after))
-        .bind(above)
-        .bind(after)
-        .bind(query.with_disabled)
-        .bind(i64::from(query.limit) + 1)
-        .fetch_all(&self.reader)
-        .await?;
-        let limit = query.limit as usize;
+        );
+        let rows = rows.bind(asked.prefix.max(after)).bind(above.as_str()).bind(after).bind(asked.with_disabled);
+        let mut rows = rows.bind(i64::from(asked.limit) + 1).all(self.reader()).await?;
+        let limit = asked.limit as usize;
         let more = rows.len() > limit;
         rows.truncate(limit);
         let next = match rows.last() {
-            Some(row) if more => Some(row.try_get("username_key")?),
+            Some(row) if more => Some(row.get(5)?),
             _ => None,
         };
-        let items = rows.iter().map(User::from_row).collect::<Result<_, _>>()?;
+        let items = rows.iter().map(|row| user(row, 0)).collect::<Result<_, _>>()?;
         Ok(UserPage { items, next })
     }
 }
 
-impl FromRow<'_, SqliteRow> for User {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            id: UserId(row.try_get("id")?),
-            username: row.try_get("username")?,
-            role: row.try_get("role")?,
-            disabled: row.try_get("disabled")?,
-            created_at: time(row.try_get("created_at")?),
-        })
-    }
-}
-
-fn push_ids(query: &mut QueryBuilder<Sqlite>, ids: &[UserId]) {
-    let mut list = query.push(" WHERE id IN (").separated(", ");
-    for id in ids {
-        list.push_bind(id.0);
-    }
-    list.push_unseparated(")");
+/// Reads id, name, role, whether disabled, and when made, from `first` on.
+pub(super) fn user(row: &Record, first: usize) -> Result<User, Error> {
+    Ok(User {
+        id: row.get(first)?,
+        username: row.get(first + 1)?,
+        role: row.get(first + 2)?,
+        disabled: row.get(first + 3)?,
+        created_at: row.get(first + 4)?,
+    })
 }
 
 #[cfg(test)]

@@ -12,10 +12,11 @@ pub(crate) mod kafka;
 pub(crate) mod postgres;
 mod process;
 mod raw;
+pub(crate) mod redis;
 mod socket;
 
 pub(crate) use http::{Reply, reply};
-pub(crate) use process::{Process, finish};
+pub(crate) use process::{Finished, Process, finish};
 pub(crate) use raw::{Frame, Raw};
 pub(crate) use socket::{ConnectOptions, Socket};
 
@@ -255,6 +256,16 @@ pub(crate) fn parlor() -> std::process::Command {
         command.env_remove(name);
     }
     command
+}
+
+/// A port for a server that has to find it again when it is started anew: below those that whoever connects is given.
+pub(crate) fn lasting_port() -> u16 {
+    loop {
+        let port = rand::Rng::random_range(&mut rand::rng(), 20_000..32_000);
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// The command that prepares what some tests need, for their failures.

@@ -2,15 +2,15 @@
 //!
 //! `PARLOR_SEED` replays a run's choices (not the machine's timing); `PARLOR_SOAK_SECONDS` has the kills go on so long.
 
-mod checker;
+pub(crate) mod checker;
 mod command_line;
 mod disk;
 mod drain;
 mod holder;
 mod kills;
-mod load;
+pub(crate) mod load;
 mod refusals;
-mod server;
+pub(crate) mod server;
 mod slow_store;
 
 /// Of this run, and said, so that it can be had again.

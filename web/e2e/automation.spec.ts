@@ -40,7 +40,7 @@ test('a script: from the gallery, mended by its errors, tried, activated, seen w
   for (let n = 0; n < 'this is wrong'.length + 1; n += 1) await page.keyboard.press('Backspace');
   await expect(page.locator('.check')).toContainText('It compiles');
   await page.getByRole('button', { name: 'Save and activate' }).click();
-  await expect(page.getByText('Version 1 is running')).toBeVisible();
+  await expect(page.getByText('Version 1 is running').first()).toBeVisible();
   // It works.
   await ada.openWith('bea');
   await ada.say('spoiler: the butler did it');
@@ -70,7 +70,7 @@ test('a script: from the gallery, mended by its errors, tried, activated, seen w
   await expect(page.getByRole('dialog').locator('.cm-changedLine')).toContainText('-- changed');
   await page.keyboard.press('Escape');
   await page.getByRole('button', { name: 'Roll back to version 1' }).click();
-  await expect(page.getByText('Version 1 is running')).toBeVisible();
+  await expect(page.getByText('Version 1 is running').first()).toBeVisible();
   await page.getByRole('button', { name: 'Disable' }).click();
   await expect(page.getByText('Nothing is running')).toBeVisible();
 });

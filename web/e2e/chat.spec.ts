@@ -46,6 +46,8 @@ test('two people chat: order, read marks, presence, writing, names, days', async
   }
   await expect(ada.page.locator('.message.own .mark').last()).toHaveAttribute('title', 'Read');
   await expect(ada.page).toHaveURL(/\/c\/[0-9a-f-]{36}$/);
+  await ada.page.reload();
+  await expect(ada.page.locator('.message.own .mark').last()).toHaveAttribute('title', 'Read');
 });
 
 test('a group: who said it, and who is in it', async ({ person, server }) => {

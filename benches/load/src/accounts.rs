@@ -62,15 +62,20 @@ struct Account {
 #[derive(Debug)]
 pub(crate) struct Accounts {
     http: reqwest::Client,
-    base_url: String,
+    /// Addresses without a slash at the end; requests go to the last.
+    urls: Vec<String>,
     accounts: RefCell<Vec<Account>>,
 }
 
 impl Accounts {
     /// Registers `count` new users under names that no other run has.
-    pub(crate) async fn register(base_url: &str, count: usize) -> anyhow::Result<Self> {
+    pub(crate) async fn register(urls: &[String], count: usize) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder().no_proxy().timeout(HTTP_TIMEOUT).build().context("an HTTP client")?;
-        let this = Self { http, base_url: base_url.trim_end_matches('/').into(), accounts: RefCell::default() };
+        let this = Self {
+            http,
+            urls: urls.iter().map(|url| url.trim_end_matches('/').into()).collect(),
+            accounts: RefCell::default(),
+        };
         let run = random_word() >> 32;
         let mut progress = Progress::new();
         let register = |index: usize| {
@@ -97,10 +102,14 @@ impl Accounts {
         self.accounts.borrow().get(account).map(|account| account.access_token.clone()).unwrap_or_default()
     }
 
-    /// Where the socket is.
-    pub(crate) fn ws_url(&self) -> String {
+    /// Where the sockets are.
+    pub(crate) fn ws_urls(&self) -> Vec<String> {
         // `http` becomes `ws`, `https` becomes `wss`.
-        format!("{}/ws", self.base_url.replacen("http", "ws", 1))
+        self.urls.iter().map(|url| format!("{}/ws", url.replacen("http", "ws", 1))).collect()
+    }
+
+    fn base_url(&self) -> &str {
+        self.urls.last().map_or("", String::as_str)
     }
 
     /// Renews every token in good time, for as long as it is polled; tells of each (account, access token).
@@ -127,7 +136,7 @@ impl Accounts {
     pub(crate) async fn give_script(&self, direction: &str, source: &str) -> anyhow::Result<()> {
         let tokens: Vec<String> = self.accounts.borrow().iter().map(|account| account.access_token.clone()).collect();
         let give = |token: String| async move {
-            let base = format!("{}/api/v1/users/me/scripts/{direction}", self.base_url);
+            let base = format!("{}/api/v1/users/me/scripts/{direction}", self.base_url());
             let upload = self.http.post(&base).bearer_auth(&token).header("content-type", "text/x-luau");
             let uploaded: Uploaded = accept(upload.body(source.to_owned())).await?;
             let version = serde_json::json!({"version": uploaded.version});
@@ -154,7 +163,7 @@ impl Accounts {
     /// Posts until the server no longer says "later".
     async fn post(&self, path: &str, body: &impl Serialize) -> anyhow::Result<Grant> {
         loop {
-            let response = self.http.post(format!("{}{path}", self.base_url)).json(body).send().await?;
+            let response = self.http.post(format!("{}{path}", self.base_url())).json(body).send().await?;
             let status = response.status();
             if status == StatusCode::TOO_MANY_REQUESTS {
                 tokio::time::sleep(retry_after(response.headers()).unwrap_or(DEFAULT_RETRY_AFTER)).await;

@@ -29,9 +29,17 @@ pub(crate) struct Cli {
 /// The server under test.
 #[derive(Debug, Args)]
 pub(crate) struct Target {
-    /// A server that runs already; its limits on registrations and messages apply.
-    #[arg(long, global = true, default_value = "http://127.0.0.1:8080", conflicts_with = "spawn")]
-    pub(crate) url: String,
+    /// A server that runs already; its limits on registrations and messages apply. Several, with commas between: the nodes
+    /// of a cluster, over which connections are spread in turn. Users are registered at the last.
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL,…",
+        value_delimiter = ',',
+        default_value = "http://127.0.0.1:8080",
+        conflicts_with = "spawn"
+    )]
+    pub(crate) url: Vec<String>,
     /// Start this `parlor` for the run, on a temporary folder and without limits.
     #[arg(long, global = true, value_name = "PROGRAM")]
     pub(crate) spawn: Option<PathBuf>,
@@ -44,9 +52,10 @@ pub(crate) struct Target {
     /// Where the started server's temporary folder is made: its disk is part of what is measured.
     #[arg(long, global = true, value_name = "DIR", requires = "spawn")]
     pub(crate) data: Option<PathBuf>,
-    /// The process of a local server that runs already, to measure its memory and processor time.
-    #[arg(long, global = true, value_name = "PID", conflicts_with = "spawn")]
-    pub(crate) server_pid: Option<u32>,
+    /// The processes of local servers that run already, in the order of their addresses, to measure their memory and
+    /// processor time together.
+    #[arg(long, global = true, value_name = "PID,…", value_delimiter = ',', conflicts_with = "spawn")]
+    pub(crate) server_pid: Vec<u32>,
 }
 
 /// What to do.
@@ -62,6 +71,10 @@ pub(crate) enum Scenario {
     Storm(Storm),
     /// Pairs at a steady rate for long: does memory stay flat?
     Soak(Soak),
+    /// The first node of a cluster is told to stop, with all listeners on it: how long is each without a server?
+    Drain(Handover),
+    /// The first node of a cluster is killed, with all listeners on it: how long until each is served again?
+    Death(Handover),
 }
 
 /// How fast, how large, how long.
@@ -187,6 +200,29 @@ pub(crate) struct Soak {
     pub(crate) bytes: u32,
 }
 
+/// Arguments of `drain` and `death`. Needs two addresses or more, and the process of the first.
+#[derive(Debug, Args)]
+pub(crate) struct Handover {
+    /// Connections on the first node.
+    #[arg(long, default_value_t = 500, value_parser = at_least_one)]
+    pub(crate) connections: usize,
+    /// Users they are spread over, as devices.
+    #[arg(long, default_value_t = 100, value_parser = at_least_one)]
+    pub(crate) accounts: usize,
+    /// Messages a second that are sent to them in turn by connections on the other nodes.
+    #[arg(long, default_value_t = 500, value_parser = value_parser!(u64).range(1..))]
+    pub(crate) rate: u64,
+    /// Connections that send.
+    #[arg(long, default_value_t = 10, value_parser = at_least_one)]
+    pub(crate) senders: usize,
+    /// Size of a message body.
+    #[arg(long, default_value_t = 200, value_parser = value_parser!(u32).range(MIN_BODY_BYTES as i64..))]
+    pub(crate) bytes: u32,
+    /// Seconds of quiet before the node goes, and after the last has come back.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    pub(crate) pause: u64,
+}
+
 fn even(text: &str) -> Result<usize, String> {
     let number = at_least_one(text)?;
     if number % 2 == 0 { Ok(number) } else { Err("pairs need an even number".into()) }
@@ -224,9 +260,15 @@ mod tests {
 
     #[test]
     fn every_scenario_has_defaults() {
-        for line in ["pairs", "groups", "idle", "storm", "soak"] {
-            assert_eq!(parse(line).unwrap().target.url, "http://127.0.0.1:8080", "{line}");
+        for line in ["pairs", "groups", "idle", "storm", "soak", "drain", "death"] {
+            assert_eq!(parse(line).unwrap().target.url, ["http://127.0.0.1:8080"], "{line}");
         }
+    }
+
+    #[test]
+    fn several_addresses_and_processes_have_commas_between() {
+        let cli = parse("--url http://a,http://b --server-pid 1,2 drain").unwrap();
+        assert_eq!((cli.target.url, cli.target.server_pid), (vec!["http://a".into(), "http://b".into()], vec![1, 2]));
     }
 
     #[test]

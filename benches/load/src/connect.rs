@@ -21,12 +21,13 @@ const MAX_BACK_OFF: Duration = Duration::from_secs(2);
 /// A websocket of ours.
 pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// Connects as `account` with the mailbox and inbox `index`, with back-off, for a minute at most.
-pub(crate) async fn patiently(hub: &Hub, index: usize, account: usize) -> anyhow::Result<Socket> {
+/// Connects as `account` with the mailbox and inbox `index`, with back-off, for a minute at most; at `place`, or wherever it
+/// succeeds.
+pub(crate) async fn patiently(hub: &Hub, index: usize, account: usize, place: &mut usize) -> anyhow::Result<Socket> {
     let start = Instant::now();
     let mut back_off = FIRST_BACK_OFF;
     loop {
-        match once(hub, index, account).await {
+        match once(hub, index, account, *place).await {
             Ok(socket) => return Ok(socket),
             Err(ConnectError::Final(error)) => return Err(error),
             Err(ConnectError::Later { why, wait }) => {
@@ -34,6 +35,10 @@ pub(crate) async fn patiently(hub: &Hub, index: usize, account: usize) -> anyhow
                     return Err(why.context(format!("after {} s of trying", GIVE_UP_AFTER.as_secs())));
                 }
                 hub.book.borrow_mut().complain(format!("connecting: {why}"));
+                let elsewhere = hub.next_place(index, *place);
+                // Another node need not be waited for because this one said so.
+                let wait = wait.filter(|_| elsewhere == *place);
+                *place = elsewhere;
                 tokio::time::sleep(wait.unwrap_or(back_off)).await;
                 back_off = (back_off * 2).min(MAX_BACK_OFF);
             }
@@ -41,11 +46,12 @@ pub(crate) async fn patiently(hub: &Hub, index: usize, account: usize) -> anyhow
     }
 }
 
-async fn once(hub: &Hub, index: usize, account: usize) -> Result<Socket, ConnectError> {
+async fn once(hub: &Hub, index: usize, account: usize, place: usize) -> Result<Socket, ConnectError> {
     let after = hub.book.borrow_mut().inbox(index).and_then(|inbox| inbox.last_seq());
+    let ws_url = hub.ws_urls.get(place).map_or("", String::as_str);
     let url = match after {
-        Some(seq) => format!("{}?after={seq}", hub.ws_url),
-        None => hub.ws_url.clone(),
+        Some(seq) => format!("{ws_url}?after={seq}"),
+        None => ws_url.to_owned(),
     };
     let mut request = url.into_client_request().context("the socket's address").map_err(ConnectError::Final)?;
     let bearer = HeaderValue::try_from(format!("Bearer {}", hub.accounts.access_token(account)))

@@ -2,7 +2,7 @@
 //! `?after=` when it breaks. It reports to the hub's book.
 
 use std::{
-    future::poll_fn,
+    future::{Future as _, poll_fn},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
@@ -29,6 +29,8 @@ enum End {
     Leave,
     /// We were told to drop it.
     Broken(Instant),
+    /// The server asked us to come back, and the time that it gave is over.
+    Asked,
     /// The server closed it or it failed. `final_` where coming back would be wrong.
     Lost { reason: String, final_: bool },
 }
@@ -40,7 +42,9 @@ struct Visit {
     /// Everything up to here was missed and is on its way.
     catching_up_to: Option<u64>,
     /// The server's wish for when to come back.
-    return_after: Option<Duration>,
+    leave: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// Where the inbox ended at `welcome` after a break: what comes behind it shows that we are served again.
+    served_behind: Option<u64>,
     needs_flush: bool,
 }
 
@@ -50,21 +54,26 @@ pub(crate) struct Connection {
     hub: Rc<Hub>,
     index: usize,
     account: usize,
+    /// The number of the address that it is at.
+    place: usize,
     /// When the last socket broke; set while it is being replaced.
     broken_at: Option<Instant>,
+    /// When the first attempt to replace it began.
+    returning_since: Option<Instant>,
     visit: Visit,
 }
 
 impl Connection {
     /// The connection with mailbox and inbox `index`, as a user of `account`.
     pub(crate) fn new(hub: Rc<Hub>, index: usize, account: usize) -> Self {
-        Self { hub, index, account, broken_at: None, visit: Visit::default() }
+        let place = hub.first_place(index);
+        Self { hub, index, account, place, broken_at: None, returning_since: None, visit: Visit::default() }
     }
 
     /// Connects and serves until told to leave.
     pub(crate) async fn run(mut self) {
         loop {
-            let mut socket = match connect::patiently(&self.hub, self.index, self.account).await {
+            let mut socket = match connect::patiently(&self.hub, self.index, self.account, &mut self.place).await {
                 Ok(socket) => socket,
                 Err(error) => return self.hub.fail(error.context("a connection could not be made")),
             };
@@ -81,14 +90,25 @@ impl Connection {
                     return;
                 }
                 End::Broken(at) => self.broken_at = Some(at),
+                End::Asked => {
+                    self.broken_at = Some(Instant::now());
+                    // The server is told, and not waited for: the next socket is what counts.
+                    let goodbye = async move { tokio::time::timeout(CLOSE_LIMIT, socket.close(None)).await };
+                    drop(tokio::task::spawn_local(goodbye));
+                }
                 End::Lost { reason, final_ } => {
                     self.lost(&reason);
                     if final_ {
                         return self.hub.fail(anyhow!("the server closed a connection for good: {reason}"));
                     }
-                    tokio::time::sleep(visit.return_after.unwrap_or_default()).await;
+                    // Closed before its time: then that is when to come back.
+                    if let Some(leave) = visit.leave {
+                        leave.await;
+                    }
                 }
             }
+            self.place = self.hub.next_place(self.index, self.place);
+            self.returning_since = Some(Instant::now());
         }
     }
 
@@ -118,6 +138,11 @@ impl Connection {
                 Some(Err(error)) => return Poll::Ready(lost(&error)),
                 None => return Poll::Ready(End::Lost { reason: "end of stream".into(), final_: false }),
             }
+        }
+        if let Some(leave) = &mut self.visit.leave
+            && leave.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(End::Asked);
         }
         match self.poll_write(socket, context) {
             Ok(Some(end)) => Poll::Ready(end),
@@ -185,7 +210,10 @@ impl Connection {
                 }
             }
             "welcome" => return self.on_welcome(socket, frame.head_seq.unwrap_or(0), now),
-            "reconnect" => self.visit.return_after = frame.after_ms.map(Duration::from_millis),
+            "reconnect" => {
+                let after = Duration::from_millis(frame.after_ms.unwrap_or_default());
+                self.visit.leave = Some(Box::pin(tokio::time::sleep(after)));
+            }
             "error" => {
                 self.hub.book.borrow_mut().counters.errors += 1;
                 self.complain("error", &frame);
@@ -202,6 +230,12 @@ impl Connection {
         let slot = self.hub.book.borrow_mut().message(self.index, seq, number, now);
         if let Some(slot) = slot {
             self.hub.fill(slot);
+        }
+        if self.visit.served_behind.is_some_and(|head| seq > head)
+            && let Some(since) = self.returning_since
+        {
+            self.visit.served_behind = None;
+            self.hub.returns.borrow_mut().to_served.record(since, now);
         }
         if self.visit.catching_up_to.is_some_and(|head| seq >= head) {
             self.caught_up(now);
@@ -224,6 +258,7 @@ impl Connection {
             self.feed(socket, frame)?;
         }
         if let Some(broken_at) = self.broken_at {
+            self.visit.served_behind = Some(head_seq);
             self.hub.returns.borrow_mut().to_welcome.record(broken_at, now);
         }
         if last_seq.is_none_or(|seq| seq >= head_seq) {

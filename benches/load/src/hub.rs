@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
+    ops::Range,
     rc::Rc,
     task::{Context, Waker},
     time::{Duration, Instant},
@@ -74,6 +75,8 @@ pub(crate) struct Returns {
     pub(crate) to_welcome: Latency,
     /// From the break to the last of what was missed.
     pub(crate) to_caught_up: Latency,
+    /// From the first attempt to come back to the first message that was placed after that.
+    pub(crate) to_served: Latency,
 }
 
 /// See the module.
@@ -85,8 +88,10 @@ pub(crate) struct Hub {
     pub(crate) mailboxes: Vec<Mailbox>,
     /// Whose connections these are.
     pub(crate) accounts: Rc<Accounts>,
-    /// The socket's address, without a query.
-    pub(crate) ws_url: String,
+    /// The addresses of sockets, without a query.
+    pub(crate) ws_urls: Vec<String>,
+    /// Connections that begin at the first address, while all others begin elsewhere. Otherwise they take turns.
+    pub(crate) crowd_at_first: Option<Range<usize>>,
     /// What a connection reads at once: also what it costs the generator in memory.
     pub(crate) read_buffer_bytes: usize,
     /// Whether freed slots are filled again.
@@ -105,7 +110,8 @@ impl Hub {
         Self {
             mailboxes: (0..book.connections()).map(|_| Mailbox::default()).collect(),
             book: RefCell::new(book),
-            ws_url: accounts.ws_url(),
+            ws_urls: accounts.ws_urls(),
+            crowd_at_first: None,
             accounts,
             read_buffer_bytes,
             is_closed_loop: Cell::new(false),
@@ -113,6 +119,21 @@ impl Hub {
             returns: RefCell::default(),
             failure: RefCell::default(),
         }
+    }
+
+    /// The number of the address at which a connection begins.
+    pub(crate) fn first_place(&self, connection: usize) -> usize {
+        let count = self.ws_urls.len().max(1);
+        match &self.crowd_at_first {
+            None => connection % count,
+            Some(crowd) if crowd.contains(&connection) => 0,
+            Some(_) => self.next_place(connection, 0),
+        }
+    }
+
+    /// Where a connection goes that cannot stay where it is: somewhere else, if there is anywhere, and evenly spread.
+    pub(crate) fn next_place(&self, connection: usize, from: usize) -> usize {
+        elsewhere(connection, from, self.ws_urls.len())
     }
 
     /// Gives a connection an order.
@@ -171,5 +192,28 @@ impl Hub {
             }
             tokio::time::sleep(LOOK_EVERY.min(limit)).await;
         }
+    }
+}
+
+/// One of `count` places that is not `from`, by the number of the connection, so that all are chosen alike.
+fn elsewhere(connection: usize, from: usize, count: usize) -> usize {
+    match count {
+        0 | 1 => 0,
+        _ => (from + 1 + connection % (count - 1)) % count,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_leaves_a_place_goes_to_another_and_all_others_get_as_many() {
+        let mut went = [0; 3];
+        for connection in 0..100 {
+            went[elsewhere(connection, 1, 3)] += 1;
+        }
+        assert_eq!(went, [50, 0, 50]);
+        assert_eq!((elsewhere(7, 0, 2), elsewhere(7, 1, 2), elsewhere(7, 0, 1)), (1, 0, 0));
     }
 }

@@ -34,6 +34,19 @@ impl Usage {
         Some(sum)
     }
 
+    /// Of several processes and their children together; absent for none, and when one of them is not here.
+    pub(crate) fn of_families(pids: &[u32]) -> Option<Self> {
+        let usages = pids.iter().map(|pid| Self::of_family(*pid));
+        usages.reduce(|sum, usage| {
+            let (sum, usage) = (sum?, usage?);
+            Some(Self {
+                rss_kib: sum.rss_kib + usage.rss_kib,
+                anon_kib: sum.anon_kib + usage.anon_kib,
+                cpu_seconds: sum.cpu_seconds + usage.cpu_seconds,
+            })
+        })?
+    }
+
     /// Reads it from `/proc`; absent for a process that is not here.
     pub(crate) fn of(pid: u32) -> Option<Self> {
         let folder = Path::new("/proc").join(pid.to_string());

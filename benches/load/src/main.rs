@@ -30,7 +30,7 @@ use crate::{
     cli::{Cli, Scenario},
     progress::say,
     report::Report,
-    scenario::{Stage, chat::Plan, idle, storm},
+    scenario::{Stage, chat::Plan, handover, idle, storm},
     server::Server,
 };
 
@@ -79,6 +79,8 @@ async fn play(scenario: Scenario, stage: &Stage<'_>) -> anyhow::Result<Report> {
         Scenario::Soak(soak) => Plan::soak(soak).run(stage).await,
         Scenario::Idle(idle) => idle::run(idle, stage).await,
         Scenario::Storm(storm) => storm::run(storm, stage).await,
+        Scenario::Drain(plan) => handover::run(plan, handover::End::Drain, stage).await,
+        Scenario::Death(plan) => handover::run(plan, handover::End::Death, stage).await,
     }
 }
 

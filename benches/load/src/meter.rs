@@ -34,7 +34,7 @@ pub(crate) struct Reading {
 #[derive(Debug)]
 pub(crate) struct Meter {
     hub: Rc<Hub>,
-    server_pid: Option<u32>,
+    server_pids: Vec<u32>,
     samples: Rc<RefCell<Vec<Sample>>>,
     start: Instant,
     task: tokio::task::JoinHandle<()>,
@@ -42,10 +42,11 @@ pub(crate) struct Meter {
 
 impl Meter {
     /// Begins, with `label` in front of the progress line.
-    pub(crate) fn start(hub: &Rc<Hub>, server_pid: Option<u32>, label: &'static str) -> Self {
+    pub(crate) fn start(hub: &Rc<Hub>, server_pids: &[u32], label: &'static str) -> Self {
         let (samples, start) = (Rc::new(RefCell::new(Vec::new())), Instant::now());
-        let watch = watch(Rc::clone(hub), server_pid, Rc::clone(&samples), start, label);
-        Self { hub: Rc::clone(hub), server_pid, samples, start, task: tokio::task::spawn_local(watch) }
+        let server_pids = server_pids.to_vec();
+        let watch = watch(Rc::clone(hub), server_pids.clone(), Rc::clone(&samples), start, label);
+        Self { hub: Rc::clone(hub), server_pids, samples, start, task: tokio::task::spawn_local(watch) }
     }
 
     /// Reads everything now.
@@ -53,7 +54,7 @@ impl Meter {
         Reading {
             at: Instant::now(),
             counters: self.hub.book.borrow().counters,
-            server: self.server_pid.and_then(Usage::of_family),
+            server: Usage::of_families(&self.server_pids),
             generator: Usage::of(std::process::id()),
         }
     }
@@ -71,7 +72,7 @@ impl Drop for Meter {
     }
 }
 
-async fn watch(hub: Rc<Hub>, pid: Option<u32>, samples: Rc<RefCell<Vec<Sample>>>, start: Instant, label: &'static str) {
+async fn watch(hub: Rc<Hub>, pids: Vec<u32>, samples: Rc<RefCell<Vec<Sample>>>, start: Instant, label: &'static str) {
     let (mut progress, mut last, mut last_at) = (Progress::new(), Counters::default(), start);
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -79,7 +80,7 @@ async fn watch(hub: Rc<Hub>, pid: Option<u32>, samples: Rc<RefCell<Vec<Sample>>>
     loop {
         ticks.tick().await;
         let (now, counters) = (Instant::now(), hub.book.borrow().counters);
-        let rss = pid.and_then(Usage::of_family).map(|usage| usage.rss_kib);
+        let rss = Usage::of_families(&pids).map(|usage| usage.rss_kib);
         if let Some(rss_kib) = rss {
             samples.borrow_mut().push(Sample { second: (now - start).as_secs_f64(), rss_kib });
         }

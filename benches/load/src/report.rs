@@ -90,6 +90,20 @@ pub(crate) struct StormFigures {
     pub(crate) round_seconds: Vec<f64>,
 }
 
+/// What `drain` and `death` found.
+#[derive(Debug, Serialize)]
+pub(crate) struct HandoverFigures {
+    pub(crate) connections: usize,
+    /// From when a connection lost its node, or left it as it was asked to, until it had all that it had missed.
+    pub(crate) without_server: Quantiles,
+    /// From the first attempt to come back to the first message that was placed after it.
+    pub(crate) to_served: Quantiles,
+    /// From when the node went until the last connection was served.
+    pub(crate) all_served_seconds: f64,
+    /// From when the node was told to go until its process had ended.
+    pub(crate) node_ended_seconds: f64,
+}
+
 /// What `soak` found.
 #[derive(Debug, Serialize)]
 pub(crate) struct SoakFigures {
@@ -138,6 +152,7 @@ pub(crate) struct Report {
     pub(crate) traffic: Option<Traffic>,
     pub(crate) idle: Option<IdleFigures>,
     pub(crate) storm: Option<StormFigures>,
+    pub(crate) handover: Option<HandoverFigures>,
     pub(crate) soak: Option<SoakFigures>,
     pub(crate) check: CheckFigures,
 }
@@ -178,6 +193,7 @@ impl Report {
             }),
             idle: None,
             storm: None,
+            handover: None,
             soak: None,
             check: CheckFigures::of(book),
         }

@@ -1,12 +1,14 @@
 //! What all scenarios do alike: connect everybody, watch, let what is under way arrive, say goodbye.
 
 pub(crate) mod chat;
+pub(crate) mod handover;
 pub(crate) mod idle;
 pub(crate) mod storm;
 #[cfg(test)]
 mod tests;
 
 use std::{
+    ops::Range,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -14,6 +16,8 @@ use std::{
 use anyhow::bail;
 
 use crate::{
+    accounts::Accounts,
+    book::Book,
     connection::Connection,
     hub::{Hub, Order},
     pace::{FineTimer, Pacer},
@@ -37,6 +41,46 @@ pub(crate) struct Stage<'a> {
     pub(crate) server: &'a Server,
     /// How long to wait for stragglers.
     pub(crate) drain: Duration,
+}
+
+/// Senders, one connection each, who come first; then listening connections, spread over their accounts as devices.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Listeners {
+    /// How many send.
+    pub(crate) senders: usize,
+    /// How many users listen.
+    pub(crate) accounts: usize,
+    /// Over how many connections.
+    pub(crate) connections: usize,
+}
+
+impl Listeners {
+    /// Whose a connection is.
+    pub(crate) fn account_of(&self, connection: usize) -> usize {
+        match connection.checked_sub(self.senders) {
+            Some(listener) => self.senders + listener % self.accounts,
+            None => connection,
+        }
+    }
+
+    /// The listening connections.
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.senders..self.senders + self.connections
+    }
+
+    /// Each sender has a line to each listening account, whose devices all get it.
+    pub(crate) fn open_lines(&self, book: &mut Book, bytes: usize, accounts: &Accounts) -> Vec<(LineId, usize)> {
+        let mut lines = Vec::new();
+        for listener in 0..self.accounts {
+            let devices = (listener..self.connections).step_by(self.accounts);
+            let devices: Vec<usize> = devices.map(|device| self.senders + device).collect();
+            let user = accounts.user_id(self.senders + listener);
+            for sender in 0..self.senders {
+                lines.push((book.open_line(sender, bytes, &[user], &devices), sender));
+            }
+        }
+        lines
+    }
 }
 
 /// The tasks of a run's connections; dropping it ends them.

@@ -37,10 +37,10 @@ registrations_per_address = { attempts = 1000000, seconds = 1 }
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Server {
-    /// Where its HTTP is.
-    pub(crate) url: String,
-    /// Its process, if it is on this machine and known.
-    pub(crate) pid: Option<u32>,
+    /// Where its HTTP is; several for the nodes of a cluster.
+    pub(crate) urls: Vec<String>,
+    /// Its processes, as far as they are on this machine and known.
+    pub(crate) pids: Vec<u32>,
     /// From its start to its ready line.
     pub(crate) startup: Option<Duration>,
     spawned: Option<Spawned>,
@@ -59,13 +59,13 @@ impl Server {
     pub(crate) async fn find(target: &Target) -> anyhow::Result<Self> {
         match &target.spawn {
             Some(program) => Self::spawn(program, target).await,
-            None => Ok(Self { pid: target.server_pid, ..Self::at(target.url.clone()) }),
+            None => Ok(Self { pids: target.server_pid.clone(), ..Self::at(target.url.clone()) }),
         }
     }
 
     /// One that runs already, nobody knows where.
-    pub(crate) fn at(url: String) -> Self {
-        Self { url, pid: None, startup: None, spawned: None }
+    pub(crate) fn at(urls: Vec<String>) -> Self {
+        Self { urls, pids: Vec::new(), startup: None, spawned: None }
     }
 
     async fn spawn(program: &Path, target: &Target) -> anyhow::Result<Self> {
@@ -95,7 +95,12 @@ impl Server {
             Ok(Ok(url)) => {
                 let startup = start.elapsed();
                 say(&format!("the server is ready at {url} after {} ms", startup.as_millis()));
-                Ok(Self { url, pid, startup: Some(startup), spawned: Some(spawned) })
+                Ok(Self {
+                    urls: vec![url],
+                    pids: pid.into_iter().collect(),
+                    startup: Some(startup),
+                    spawned: Some(spawned),
+                })
             }
             Ok(Err(error)) => Err(error.context(spawned.log_tail())),
             Err(_elapsed) => bail!("no ready line within {} s\n{}", START_LIMIT.as_secs(), spawned.log_tail()),
@@ -105,7 +110,7 @@ impl Server {
     /// Asks a server that this run started to stop, and waits.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         let Some(mut spawned) = self.spawned else { return Ok(()) };
-        if let Some(pid) = self.pid.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)) {
+        if let Some(pid) = self.pids.first().and_then(|pid| Pid::from_raw(i32::try_from(*pid).ok()?)) {
             kill_process(pid, Signal::TERM).context("cannot stop the server")?;
         }
         match tokio::time::timeout(STOP_LIMIT, spawned.child.wait()).await {

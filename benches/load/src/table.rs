@@ -2,7 +2,9 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::report::{CheckFigures, IdleFigures, Quantiles, Report, ServerFigures, SoakFigures, StormFigures, Traffic};
+use crate::report::{
+    CheckFigures, HandoverFigures, IdleFigures, Quantiles, Report, ServerFigures, SoakFigures, StormFigures, Traffic,
+};
 
 /// An optional figure with so many decimals; `-` where it is not known.
 struct Figure(Option<f64>, usize);
@@ -31,6 +33,9 @@ impl Display for Report {
         }
         if let Some(storm) = &self.storm {
             write!(f, "{storm}")?;
+        }
+        if let Some(handover) = &self.handover {
+            write!(f, "{handover}")?;
         }
         if let Some(soak) = &self.soak {
             write!(f, "{soak}")?;
@@ -95,6 +100,19 @@ impl Display for StormFigures {
         writeln!(f, "{QUANTILES}")?;
         writeln!(f, "    to welcome     {}", self.to_welcome)?;
         writeln!(f, "    to caught up   {}", self.to_caught_up)
+    }
+}
+
+impl Display for HandoverFigures {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "  handover    {} connections, all served after {:.2} s, the node had ended after {:.2} s",
+            self.connections, self.all_served_seconds, self.node_ended_seconds
+        )?;
+        writeln!(f, "{QUANTILES}")?;
+        writeln!(f, "    without server {}", self.without_server)?;
+        writeln!(f, "    to served      {}", self.to_served)
     }
 }
 

@@ -8,8 +8,12 @@ use actix::prelude::*;
 use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 
+use crate::actors::bridge::Bridge;
 use crate::actors::registry::{Count, Registry};
-use crate::pipeline::bus::Bus;
+use crate::cluster::Cluster;
+use crate::cluster::nodes::Node;
+use crate::pipeline::bridge::Order;
+use crate::pipeline::bus::{self, Bus};
 use crate::store::Store;
 
 /// What stands for and against being ready, each in words.
@@ -44,16 +48,43 @@ pub(super) struct Shared {
     pub(super) registry: Addr<Registry>,
     pub(super) store: Store,
     pub(super) bus: Arc<dyn Bus>,
+    pub(super) bridge: Bridge,
     pub(super) draining: Arc<AtomicBool>,
-    pub(super) stop: Notify,
+    pub(super) stop: Arc<Notify>,
     pub(super) failed: Notify,
 }
 
 impl NodeHandle {
-    /// The node's name.
+    /// The node's name: the number of its slot; a node alone is `0`.
     #[must_use]
-    pub fn id(&self) -> &str {
-        "0"
+    pub fn id(&self) -> String {
+        let seat = self.0.bridge.cluster().map(Cluster::seat);
+        seat.map_or_else(|| "0".to_owned(), |seat| seat.map_or_else(|| "none".to_owned(), |seat| seat.slot.to_string()))
+    }
+
+    /// The name of its host; empty for a node alone.
+    #[must_use]
+    pub fn host(&self) -> String {
+        self.0.bridge.cluster().map(|cluster| cluster.record().host).unwrap_or_default()
+    }
+
+    /// The other nodes, as far as is known.
+    #[must_use]
+    pub fn others(&self) -> Vec<Node> {
+        let Some(cluster) = self.0.bridge.cluster() else { return Vec::new() };
+        let own = cluster.seat().map(|seat| seat.slot);
+        cluster.nodes().live().iter().filter(|node| Some(node.seat.slot) != own).cloned().collect()
+    }
+
+    /// Has another node hand its clients over and stop. `false`: there is none in that slot.
+    ///
+    /// # Errors
+    /// [`bus::Error`] when it cannot be told.
+    pub async fn drain_other(&self, id: &str) -> Result<bool, bus::Error> {
+        let Some(other) = self.others().into_iter().find(|node| node.seat.slot.to_string() == id) else {
+            return Ok(false);
+        };
+        self.0.bridge.order(other.seat.slot, Order::Drain).await.map(|()| true)
     }
 
     /// When it was started.
@@ -77,6 +108,9 @@ impl NodeHandle {
     /// From now on the node takes nobody in.
     pub(super) fn begin_draining(&self) {
         self.0.draining.store(true, Ordering::Release);
+        if let Some(cluster) = self.0.bridge.cluster() {
+            cluster.say(|record| record.draining = true, true);
+        }
     }
 
     pub(super) fn registry(&self) -> &Addr<Registry> {
@@ -112,6 +146,11 @@ impl NodeHandle {
         let store = self.0.store.ping().await.map_err(|error| error.to_string());
         checks.must("store", store.and_then(|()| self.0.store.refusal().map_or(Ok(()), Err)));
         checks.must("bus", self.0.bus.health().map_err(|why| why.to_string()));
+        if let Some(cluster) = self.0.bridge.cluster() {
+            let said = |words: String| if words == "ok" { Ok(()) } else { Err(words) };
+            checks.must("slot", said(cluster.slot_check()));
+            checks.may("redis", said(cluster.redis_note()));
+        }
         let draining = if self.draining() { Err("this node is about to stop".to_owned()) } else { Ok(()) };
         checks.must("draining", draining);
         checks

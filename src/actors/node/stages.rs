@@ -47,8 +47,8 @@ impl Node {
         for (topic, kind, jobs) in ends {
             match kind {
                 Kind::Router => {
-                    let (store, registry) = (self.store.clone(), self.handle.0.registry.clone());
-                    Router::new(store, registry, clock.clone(), hops.clone(), jobs).start();
+                    let (store, bridge) = (self.store.clone(), self.deps.bridge.clone());
+                    Router::new(store, bridge, clock.clone(), hops.clone(), jobs).start();
                 }
                 Kind::Each(stage) => {
                     StageActor::new(stage, hops.clone(), jobs).start();

@@ -71,6 +71,25 @@ impl Startup {
         }
     }
 
+    /// Waits for what tries by itself, and asks it meanwhile how it does.
+    pub async fn waiting<T>(&self, what: &str, how: impl Fn() -> Option<String>, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            match tokio::time::timeout(PAUSE, &mut work).await {
+                Ok(done) => {
+                    self.say(None);
+                    return done;
+                }
+                Err(_) => {
+                    let words = how().unwrap_or_else(|| "it has not answered yet".to_owned());
+                    if self.say(Some(format!("waiting for {what}: {words}"))) {
+                        tracing::warn!(reason = words, "waiting for {what}");
+                    }
+                }
+            }
+        }
+    }
+
     /// Whether it is news.
     fn say(&self, words: Option<String>) -> bool {
         let mut said = self.0.waits_for.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,6 +122,19 @@ mod tests {
         );
         assert_eq!(done.await, Ok(7));
         assert_eq!((tries.get(), said.take().as_str()), (3, "waiting for the bus: away"));
+        assert_eq!(startup.waits_for(), "this node is starting");
+    }
+
+    #[actix::test]
+    async fn it_says_how_what_tries_by_itself_does() {
+        let (startup, asked) = (Startup::default(), Cell::new(0));
+        let slow = tokio::time::sleep(PAUSE * 2 + PAUSE / 2);
+        let how = || {
+            asked.set(asked.get() + 1);
+            Some("its brokers are away".to_owned())
+        };
+        startup.waiting("the bus", how, slow).await;
+        assert_eq!(asked.get(), 2);
         assert_eq!(startup.waits_for(), "this node is starting");
     }
 

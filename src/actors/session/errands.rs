@@ -5,8 +5,8 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::{LOW_WATER, PAGE_BYTES, PAGE_MESSAGES, Phase, SessionActor, SessionDeps, view};
-use crate::actors::registry::{Tell, WhoIsOnline};
 use crate::ids::{ConversationId, Seq, UserId};
+use crate::pipeline::bridge::FrameKind;
 use crate::protocol::frames::ServerFrame;
 use crate::store;
 
@@ -31,10 +31,9 @@ impl SessionActor {
         let user_id = self.who.user_id;
         let conversation_id = ConversationId::of(recipients.iter().copied().chain([user_id]));
         let users = recipients.into_iter().filter(|&id| id != user_id).collect();
-        let order = Tell { users, frame: ServerFrame::Typing { user_id, conversation_id }, kind: "typing" };
-        let registry = self.deps.registry.clone();
-        // The registry is gone only when the node is.
-        context.spawn(async move { registry.send(order).await.unwrap_or_default() }.into_actor(self));
+        let frame = ServerFrame::Typing { user_id, conversation_id };
+        let bridge = self.deps.bridge.clone();
+        context.spawn(async move { bridge.tell(users, &frame, FrameKind::Typing).await }.into_actor(self));
     }
 
     pub(super) fn check_token(&mut self, token: String, context: &mut Context<Self>) {
@@ -99,12 +98,11 @@ async fn mark_read(
     seq: Seq,
 ) -> Result<bool, store::Error> {
     let Some(participants) = deps.store.participants(user, conversation).await? else { return Ok(false) };
-    let listeners = deps.registry.send(WhoIsOnline(participants)).await.unwrap_or_default();
+    let listeners = deps.bridge.online(participants).await;
     let Some(marks) = deps.store.mark_read(user, conversation, seq, &listeners).await? else { return Ok(false) };
     for mark in marks {
         let frame = ServerFrame::Read { conversation_id: conversation, user_id: user, seq: mark.seq };
-        // The registry is gone only when the node is.
-        let _ = deps.registry.send(Tell { users: vec![mark.for_user], frame, kind: "read" }).await;
+        deps.bridge.tell(vec![mark.for_user], &frame, FrameKind::Read).await;
     }
     Ok(true)
 }

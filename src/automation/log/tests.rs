@@ -22,7 +22,7 @@ async fn count(store: &Store, owner: i64, keep: u32) -> usize {
 
 #[tokio::test]
 async fn what_is_noted_is_in_the_tables_soon_and_at_once_when_flushed() {
-    let (_folder, store) = store().await;
+    let (_home, store) = store().await;
     let log = AutomationLog::start(store.clone(), 200);
     log.flush().await;
     log.note(entry(1, 0));
@@ -43,7 +43,7 @@ async fn what_is_noted_is_in_the_tables_soon_and_at_once_when_flushed() {
 
 #[tokio::test]
 async fn a_flood_of_one_owner_leaves_the_others_log_alone_and_is_told() {
-    let (_folder, store) = store().await;
+    let (_home, store) = store().await;
     let log = AutomationLog::start(store.clone(), 200);
     for n in 0..1000 {
         log.note(entry(1, n));
@@ -60,7 +60,7 @@ async fn a_flood_of_one_owner_leaves_the_others_log_alone_and_is_told() {
 
 #[tokio::test]
 async fn a_log_never_grows_far_beyond_what_is_kept_whoever_restarts() {
-    let (_folder, store) = store().await;
+    let (_home, store) = store().await;
     for start in 0..6 {
         let log = AutomationLog::start(store.clone(), 8);
         for n in 0..20 {
@@ -74,7 +74,7 @@ async fn a_log_never_grows_far_beyond_what_is_kept_whoever_restarts() {
 
 #[tokio::test]
 async fn what_waits_when_the_last_handle_goes_is_written() {
-    let (_folder, store) = store().await;
+    let (_home, store) = store().await;
     let log = AutomationLog::start(store.clone(), 200);
     (0..150).for_each(|n| log.note(entry(n, 0)));
     drop(log);

@@ -7,6 +7,7 @@ use super::super::router::place;
 use super::*;
 use crate::ids::SessionId;
 use crate::store::auto_reply::AutoReplySettings;
+use crate::store::testing::{self, store};
 
 const ADA: UserId = UserId(1);
 const BOB: UserId = UserId(2);
@@ -103,7 +104,7 @@ fn how_long_ago_is_told_in_the_largest_unit() {
 
 /// Tables, and a stage over them that can be started anew.
 struct Home {
-    _folder: tempfile::TempDir,
+    _tables: testing::Home,
     store: Store,
     stage: AutoReplyStage,
 }
@@ -117,10 +118,9 @@ fn stage(store: &Store) -> AutoReplyStage {
 
 impl Home {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).await.unwrap();
+        let (home, store) = store().await;
         let stage = stage(&store);
-        Self { _folder: folder, store, stage }
+        Self { _tables: home, store, stage }
     }
 
     fn restart(&mut self) {
@@ -247,10 +247,10 @@ async fn what_is_known_to_be_off_takes_no_waiting() {
 async fn tables_that_cannot_be_read_are_waited_for() {
     let home = Home::new().await;
     home.set(BOB, "away", 3600).await;
-    sqlx::query("ALTER TABLE auto_replies_sent RENAME TO aside").execute(&home.store.writer).await.unwrap();
+    home.store.meddle("ALTER TABLE auto_replies_sent RENAME TO aside").await;
     let mut waiting = home.stage.apply(message("1", &[BOB], 0), std::time::Instant::now());
     let early = tokio::time::timeout(Duration::from_millis(600), &mut waiting).await;
     assert!(early.is_err(), "it passed unanswered");
-    sqlx::query("ALTER TABLE aside RENAME TO auto_replies_sent").execute(&home.store.writer).await.unwrap();
+    home.store.meddle("ALTER TABLE aside RENAME TO auto_replies_sent").await;
     assert_eq!(waiting.await.made.len(), 1);
 }

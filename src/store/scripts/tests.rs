@@ -18,7 +18,7 @@ async fn numbers(store: &Store, direction: Direction) -> Vec<u32> {
 
 #[tokio::test]
 async fn a_number_is_never_given_twice_and_the_chosen_version_never_goes() {
-    let (_folder, store) = store().await;
+    let (_home, store) = store().await;
     let add = async |text: &str| store.add_script_version(ADA, IN, source(text), 3).await.unwrap();
     assert_eq!(add("a").await, Uploaded::New(1));
     assert!(matches!(store.activate_script(ADA, IN, 1, false, at(1)).await.unwrap(), Activated::Done(_)));
@@ -43,7 +43,7 @@ async fn a_number_is_never_given_twice_and_the_chosen_version_never_goes() {
 
 #[tokio::test]
 async fn the_newest_source_again_is_the_same_version_and_an_older_one_again_is_new() {
-    let (_folder, store) = store().await;
+    let (_home, store) = store().await;
     let add = async |text: &str| store.add_script_version(ADA, IN, source(text), 9).await.unwrap();
     assert_eq!((add("a").await, add("a").await), (Uploaded::New(1), Uploaded::Same(1)));
     assert_eq!((add("b").await, add("a").await), (Uploaded::New(2), Uploaded::New(3)));
@@ -54,7 +54,7 @@ async fn the_newest_source_again_is_the_same_version_and_an_older_one_again_is_n
 
 #[tokio::test]
 async fn a_version_runs_from_its_activation_until_it_is_disabled() {
-    let (_folder, store) = store().await;
+    let (_home, store) = store().await;
     assert_eq!(store.script(ADA, IN).await.unwrap(), None);
     assert_eq!(store.disable_script(ADA, IN, at(0)).await.unwrap(), None);
     assert_eq!(store.activate_script(ADA, IN, 1, true, at(0)).await.unwrap(), Activated::NoSuchVersion);
@@ -81,7 +81,7 @@ async fn a_version_runs_from_its_activation_until_it_is_disabled() {
 
 #[tokio::test]
 async fn what_the_server_switched_off_its_owner_cannot_simply_switch_on_again() {
-    let (_folder, store) = store().await;
+    let (_home, store) = store().await;
     for text in ["a", "b"] {
         store.add_script_version(ADA, IN, source(text), 9).await.unwrap();
     }
@@ -101,7 +101,7 @@ async fn what_the_server_switched_off_its_owner_cannot_simply_switch_on_again() 
 
 #[tokio::test]
 async fn the_switched_off_are_listed_newest_first_page_by_page() {
-    let (_folder, store) = store().await;
+    let (_home, store) = store().await;
     let mut all = Vec::new();
     for n in 0..5_i64 {
         let owner = user(&store, &format!("user{n}"), Role::User).await.id;

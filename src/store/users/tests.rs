@@ -12,7 +12,7 @@ async fn names(store: &Store, prefix: &str, after: Option<&str>, limit: u32) -> 
 
 #[tokio::test]
 async fn a_name_is_given_once_whatever_its_case() {
-    let (_folder, store) = store().await;
+    let (_home, store) = store().await;
     let ada = user(&store, "Ada", Role::Admin).await;
     let again = NewUser { username: "aDA", username_key: "ada", password_hash: "x", role: Role::User, now: at(1) };
     assert_eq!(store.create_user(again).await.unwrap(), None);
@@ -26,7 +26,7 @@ async fn a_name_is_given_once_whatever_its_case() {
 
 #[tokio::test]
 async fn who_is_missing_is_told_once_and_the_disabled_are_not() {
-    let (_folder, store) = store().await;
+    let (_home, store) = store().await;
     let (ada, bob) = (user(&store, "ada", Role::User).await, user(&store, "bob", Role::User).await);
     store.set_disabled(bob.id, true, at(1)).await.unwrap();
     let asked = [UserId(77), bob.id, UserId(55), ada.id, UserId(77)];
@@ -39,7 +39,7 @@ async fn who_is_missing_is_told_once_and_the_disabled_are_not() {
 
 #[tokio::test]
 async fn a_search_goes_by_prefix_page_by_page() {
-    let (_folder, store) = store().await;
+    let (_home, store) = store().await;
     for name in ["adam", "Ada", "bob", "adb", "adaé", "_x"] {
         user(&store, name, Role::User).await;
     }
@@ -54,7 +54,7 @@ async fn a_search_goes_by_prefix_page_by_page() {
 
 #[tokio::test]
 async fn the_disabled_are_listed_for_those_who_ask() {
-    let (_folder, store) = store().await;
+    let (_home, store) = store().await;
     let ada = user(&store, "ada", Role::User).await;
     store.set_disabled(ada.id, true, at(1)).await.unwrap();
     assert!(names(&store, "", None, 9).await.0.is_empty());
@@ -64,7 +64,7 @@ async fn the_disabled_are_listed_for_those_who_ask() {
 
 #[tokio::test]
 async fn somebody_can_always_administer() {
-    let (_folder, store) = store().await;
+    let (_home, store) = store().await;
     let (ada, bob) = (user(&store, "ada", Role::Admin).await, user(&store, "bob", Role::User).await);
     assert_eq!(store.set_disabled(ada.id, true, at(1)).await.unwrap(), Change::LastAdmin);
     assert_eq!(store.set_role(ada.id, Role::User, at(1)).await.unwrap(), Change::LastAdmin);
@@ -80,7 +80,7 @@ async fn somebody_can_always_administer() {
 
 #[tokio::test]
 async fn a_change_is_told_and_what_was_so_already_is_not() {
-    let (_folder, store) = store().await;
+    let (_home, store) = store().await;
     let bob = user(&store, "bob", Role::User).await;
     assert_eq!(store.set_role(bob.id, Role::User, at(1)).await.unwrap(), Change::Unchanged);
     assert_eq!(store.set_disabled(bob.id, false, at(1)).await.unwrap(), Change::Unchanged);
@@ -97,7 +97,7 @@ async fn a_change_is_told_and_what_was_so_already_is_not() {
 
 #[tokio::test]
 async fn old_events_go_and_their_numbers_do_not_come_again() {
-    let (_folder, store) = store().await;
+    let (_home, store) = store().await;
     let bob = user(&store, "bob", Role::User).await;
     for second in 0..3 {
         store.set_disabled(bob.id, second % 2 == 0, at(second)).await.unwrap();

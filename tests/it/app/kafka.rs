@@ -1,7 +1,6 @@
 //! Kafka brokers for tests: one that all tests of this process share, or some of a test's own to be killed and stopped.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
@@ -17,11 +16,10 @@ const KEEPER: &str = include_str!("kafka.sh");
 /// How long brokers may take to be up: a virtual machine starts, on a machine that has other things to do.
 const STARTING: Duration = Duration::from_secs(120);
 /// How brokers are made small and quick.
-const SMALL: [&str; 17] = [
+const SMALL: [&str; 16] = [
     "process.roles=broker,controller",
     "controller.listener.names=CONTROLLER",
     "inter.broker.listener.name=PLAINTEXT",
-    "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL",
     "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512",
     "ssl.keystore.type=PEM",
     "ssl.keystore.location=@FOLDER@/broker.pem",
@@ -36,6 +34,8 @@ const SMALL: [&str; 17] = [
     "num.network.threads=2",
     "num.io.threads=4",
 ];
+/// What each listener speaks.
+const PROTOCOLS: &str = "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL";
 /// The users of listeners that ask for one.
 const USERS: [&str; 4] = [
     r#"listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_parlor="parlor-secret";"#,
@@ -47,6 +47,20 @@ const USERS: [&str; 4] = [
 /// A cluster of brokers. Dropped, they are killed and their files go.
 pub(crate) struct Kafka {
     brokers: Vec<Broker>,
+}
+
+/// One more way into a broker: where it listens, and where it tells those to come back who came in there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Door {
+    pub(crate) port: u16,
+    pub(crate) told: u16,
+}
+
+impl Door {
+    fn list(doors: &[Self], port: impl Fn(&Self) -> u16) -> String {
+        let list = doors.iter().enumerate();
+        list.map(|(n, door)| format!(",DOOR{n}://127.0.0.1:{}", port(door))).collect()
+    }
 }
 
 /// One broker, at addresses that stay its own.
@@ -80,6 +94,14 @@ impl Kafka {
 
     /// So many brokers of the test's own, ready. With three, two have to have a record before it counts.
     pub(crate) fn start(count: u16) -> Self {
+        let kafka = Self::apart(count, &[]);
+        kafka.brokers.iter().for_each(Broker::start);
+        kafka.wait_for(usize::from(count));
+        kafka
+    }
+
+    /// The same with none of them started; each has doors besides.
+    pub(crate) fn apart(count: u16, doors: &[Vec<Door>]) -> Self {
         let libs = libs();
         let all: Vec<Ports> = (0..count).map(|_| Ports::free()).collect();
         let voters: Vec<String> =
@@ -91,8 +113,13 @@ impl Kafka {
                 let mut settings: Vec<String> = SMALL.iter().chain(&USERS).map(|&setting| setting.to_owned()).collect();
                 settings.push(format!("node.id={id}"));
                 settings.push(format!("controller.quorum.voters={}", voters.join(",")));
-                settings.push(format!("listeners={},CONTROLLER://127.0.0.1:{}", ports.listeners(), ports.controller));
-                settings.push(format!("advertised.listeners={}", ports.listeners()));
+                let doors = doors.get(id - 1).map_or(&[][..], Vec::as_slice);
+                let (inside, outside) = (Door::list(doors, |door| door.port), Door::list(doors, |door| door.told));
+                let controller = format!("CONTROLLER://127.0.0.1:{}", ports.controller);
+                settings.push(format!("listeners={}{inside},{controller}", ports.listeners()));
+                settings.push(format!("advertised.listeners={}{outside}", ports.listeners()));
+                let plain: String = (0..doors.len()).map(|n| format!(",DOOR{n}:PLAINTEXT")).collect();
+                settings.push(format!("{PROTOCOLS}{plain}"));
                 settings.push(format!("default.replication.factor={copies}"));
                 settings.push(format!("offsets.topic.replication.factor={copies}"));
                 settings.push(format!("min.insync.replicas={in_sync}"));
@@ -101,10 +128,7 @@ impl Kafka {
                 Broker::new(&libs, ports, &settings)
             })
             .collect();
-        let kafka = Self { brokers };
-        kafka.brokers.iter().for_each(Broker::start);
-        kafka.wait_for(usize::from(count));
-        kafka
+        Self { brokers }
     }
 
     /// `HOST:PORT,…`.
@@ -112,6 +136,10 @@ impl Kafka {
         let addresses: Vec<String> =
             self.brokers.iter().map(|broker| format!("127.0.0.1:{}", broker.ports.plain)).collect();
         addresses.join(",")
+    }
+
+    pub(crate) fn brokers(&self) -> &[Broker] {
+        &self.brokers
     }
 
     /// The broker with this number, from 0.
@@ -211,6 +239,11 @@ impl Broker {
         self.folder.join("ca.pem")
     }
 
+    /// Its own door, without a user.
+    pub(crate) fn port(&self) -> u16 {
+        self.ports.plain
+    }
+
     fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("broker.log")).unwrap_or_default()
     }
@@ -226,10 +259,8 @@ impl Broker {
 
 impl Ports {
     fn free() -> Self {
-        // Free a moment ago, all at once; nobody else asks for these by number.
-        let free: Vec<TcpListener> = (0..5).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let port = |n: usize| free[n].local_addr().unwrap().port();
-        Self { plain: port(0), controller: port(1), sasl: port(2), tls: port(3), sasl_tls: port(4) }
+        let port = super::lasting_port;
+        Self { plain: port(), controller: port(), sasl: port(), tls: port(), sasl_tls: port() }
     }
 
     fn listeners(self) -> String {

@@ -114,6 +114,14 @@ impl Postgres {
         String::from_utf8_lossy(&done.stdout).trim_end().to_owned()
     }
 
+    /// Puts a line before all others in `pg_hba.conf`: who is let in how.
+    pub(crate) fn admit(&self, line: &str) {
+        let path = self.folder.join("data/pg_hba.conf");
+        let lines = std::fs::read_to_string(&path).expect("pg_hba.conf");
+        std::fs::write(&path, format!("{line}\n{lines}")).expect("pg_hba.conf");
+        self.sql("postgres", "SELECT pg_reload_conf()");
+    }
+
     /// A database of the caller's own, made from `template` (`template1`: an empty one).
     pub(crate) fn database(&'static self, template: &str) -> Database {
         static MADE: AtomicU32 = AtomicU32::new(0);
@@ -138,6 +146,10 @@ pub(crate) struct Database {
 }
 
 impl Database {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) fn url(&self) -> String {
         self.server.url(&self.name)
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -23,10 +24,8 @@ use super::server::Server;
 const RETRY: Duration = Duration::from_millis(15);
 /// After a rejection that asks to come back.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Nothing for this long although something is waited for: the socket is given up.
-const SILENCE: Duration = Duration::from_secs(20);
-/// All that was accepted has come this long after the last message.
-const SETTLE: Duration = Duration::from_secs(40);
+/// How much longer than it was told a client stays that leaves when it is told.
+const GRACE: Duration = Duration::from_millis(200);
 
 /// How the clients behave.
 #[derive(Clone, Copy, Debug)]
@@ -40,11 +39,26 @@ pub(crate) struct Habits {
     pub(crate) padding: usize,
     /// One message in so many is followed by dropping the connection, without a word.
     pub(crate) drop_one_in: Option<u32>,
+    /// Nothing for this long although something is waited for: the socket is given up.
+    pub(crate) silence: Duration,
+    /// All that was accepted has come this long after the last message.
+    pub(crate) patience: Duration,
+    /// Told to reconnect, a client leaves when its time has come. Otherwise it stays until the server closes.
+    pub(crate) leaves_when_told: bool,
 }
 
 impl Default for Habits {
     fn default() -> Self {
-        Self { order: Order::Strict, window: 16, rate: 60, padding: 400, drop_one_in: Some(300) }
+        Self {
+            order: Order::Strict,
+            window: 16,
+            rate: 60,
+            padding: 400,
+            drop_one_in: Some(300),
+            silence: Duration::from_secs(20),
+            patience: Duration::from_secs(40),
+            leaves_when_told: false,
+        }
     }
 }
 
@@ -66,7 +80,8 @@ struct Shared {
     habits: Habits,
     checker: Mutex<Checker>,
     heard: Heard,
-    address: watch::Sender<Option<String>>,
+    /// Of every server that a client may go to.
+    addresses: watch::Sender<Vec<String>>,
     http: reqwest::Client,
     sending: AtomicBool,
     ended: AtomicBool,
@@ -110,7 +125,7 @@ impl Load {
             habits,
             checker: Mutex::new(Checker::new(habits.order)),
             heard: Heard::default(),
-            address: watch::Sender::new(Some(server.address.clone())),
+            addresses: watch::Sender::new(vec![server.address.clone()]),
             http: reqwest::Client::new(),
             sending: AtomicBool::new(true),
             ended: AtomicBool::new(false),
@@ -132,7 +147,12 @@ impl Load {
 
     /// Where the server is now.
     pub(crate) fn server_is(&self, server: Option<&Server>) {
-        self.shared.address.send_replace(server.map(|server| server.address.clone()));
+        self.servers_are(server);
+    }
+
+    /// Where the servers are now: a client takes any of them.
+    pub(crate) fn servers_are<'a>(&self, servers: impl IntoIterator<Item = &'a Server>) {
+        self.shared.addresses.send_replace(servers.into_iter().map(|server| server.address.clone()).collect());
     }
 
     pub(crate) fn checker(&self) -> MutexGuard<'_, Checker> {
@@ -154,7 +174,7 @@ impl Load {
 
     /// Waits until so many sockets are open.
     pub(crate) async fn until_connected(&self, sockets: usize) {
-        let deadline = Instant::now() + SETTLE;
+        let deadline = Instant::now() + self.shared.habits.patience;
         while self.heard().connected.load(Ordering::Acquire) != sockets as u64 {
             assert!(Instant::now() < deadline, "{:?}", self.heard());
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -163,7 +183,7 @@ impl Load {
 
     /// Waits until nothing is accepted any more although clients go on.
     pub(crate) async fn until_held_back(&self) {
-        let deadline = Instant::now() + SETTLE;
+        let deadline = Instant::now() + self.shared.habits.patience;
         loop {
             let before = self.checker().counts().accepted;
             tokio::time::sleep(Duration::from_millis(700)).await;
@@ -177,7 +197,7 @@ impl Load {
     /// Waits until so many more messages were accepted.
     pub(crate) async fn until_accepted(&self, more: usize) {
         let wanted = self.checker().counts().accepted + more;
-        let deadline = Instant::now() + SETTLE;
+        let deadline = Instant::now() + self.shared.habits.patience;
         while self.checker().counts().accepted < wanted {
             assert!(Instant::now() < deadline, "no messages are accepted any more");
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -214,7 +234,7 @@ impl Load {
     /// Ends sending, waits until all has come, reads all inboxes anew and returns every violation.
     pub(crate) async fn settle(&mut self, server: &Server) -> Vec<super::checker::Violation> {
         self.send(false);
-        let deadline = Instant::now() + SETTLE;
+        let deadline = Instant::now() + self.shared.habits.patience;
         loop {
             self.read_inboxes(server).await;
             let idle = self.tasks.iter().all(JoinHandle::is_finished);
@@ -298,14 +318,14 @@ impl Client {
     }
 
     async fn run(mut self, sends: bool) {
-        let mut address = self.shared.address.subscribe();
+        let mut addresses = self.shared.addresses.subscribe();
         loop {
             if self.shared.ended.load(Ordering::Acquire) && self.open.is_empty() {
                 return;
             }
-            let at = address.borrow_and_update().clone();
+            let at = addresses.borrow_and_update().choose(&mut self.rng).cloned();
             let Some(at) = at else {
-                tokio::time::timeout(PAUSE, address.changed()).await.ok();
+                tokio::time::timeout(PAUSE, addresses.changed()).await.ok();
                 continue;
             };
             let Some(socket) = self.connect(&at).await else {
@@ -330,7 +350,7 @@ impl Client {
         let request = ClientRequestBuilder::new(uri)
             .with_header("Authorization", format!("Bearer {}", self.account.token))
             .with_sub_protocol("parlor.v1");
-        let (socket, _) = tokio::time::timeout(SILENCE, connect_async(request)).await.ok()?.ok()?;
+        let (socket, _) = tokio::time::timeout(self.shared.habits.silence, connect_async(request)).await.ok()?.ok()?;
         Some(socket)
     }
 
@@ -343,7 +363,11 @@ impl Client {
         let mut heard = Instant::now();
         // Told to come back, or found gone: nothing more is sent.
         let mut hung_up = false;
+        let mut leave_at = None;
         loop {
+            if leave_at.is_some_and(|at| Instant::now() > at) {
+                return Left::Broken;
+            }
             if !hung_up && resent < again && under_way < self.shared.habits.window {
                 let text = self.frame(resent);
                 (resent, under_way) = (resent + 1, under_way + 1);
@@ -365,7 +389,7 @@ impl Client {
                 return Left::Done;
             }
             let Ok(frame) = tokio::time::timeout(Duration::from_millis(10), socket.next()).await else {
-                if !self.open.is_empty() && heard.elapsed() > SILENCE {
+                if !self.open.is_empty() && heard.elapsed() > self.shared.habits.silence {
                     self.word("silence", "nothing was heard although something is under way");
                     return Left::Broken;
                 }
@@ -419,7 +443,10 @@ impl Client {
                 }
                 "reconnect" => {
                     hung_up = true;
-                    self.shared.heard.reconnects.lock().unwrap().push(frame["afterMs"].as_u64().unwrap());
+                    let after = frame["afterMs"].as_u64().unwrap();
+                    self.shared.heard.reconnects.lock().unwrap().push(after);
+                    let leaves = self.shared.habits.leaves_when_told;
+                    leave_at = leaves.then(|| Instant::now() + Duration::from_millis(after) + GRACE);
                 }
                 "error" => self.word(frame["code"].as_str().unwrap(), frame["detail"].as_str().unwrap()),
                 _ => {}

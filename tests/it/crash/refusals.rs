@@ -84,6 +84,8 @@ async fn a_database_of_a_newer_parlor_is_refused() {
     let future = "INSERT INTO _sqlx_migrations (version, description, installed_on, success, checksum, execution_time)
                   VALUES (9999, 'the future', CURRENT_TIMESTAMP, TRUE, x'00', 1)";
     sql(&home, future).await;
+    // One that only adds is no reason not to start.
+    sql(&home, "UPDATE compatibility SET oldest = 9999").await;
     refused_without_a_trace(&home, &["newer Parlor", "9999", "nothing was changed"]);
 }
 
@@ -196,4 +198,12 @@ async fn a_folder_whose_trouble_is_over_serves_as_before() {
     let server = home.start().await;
     register(&server, "new").await;
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_variable_reaches_into_a_section_and_a_wrong_key_there_is_refused() {
+    let with = |name: &str, value: &str| Home::in_environment(SETTINGS, vec![(name.to_owned(), value.to_owned())]);
+    with("PARLOR_SESSION__MAX_BYTES", "1").refused(&[]).says(&["max_bytes"]);
+    with("PARLOR_SESSION__MAX_MESSAGE_BYTES", "0").refused(&[]).says(&["session.max_message_bytes"]);
+    with("PARLOR_SESSION__MAX_MESSAGE_BYTES", "1000").start().await.stop().await;
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// A start that takes longer has failed.
-const START: Duration = Duration::from_secs(30);
+const START: Duration = Duration::from_secs(60);
 
 /// Limits that no test reaches by sending fast, and tokens that outlive every test.
 pub(crate) const SETTINGS: &str = "
@@ -35,6 +35,7 @@ pub(crate) struct Home {
     folder: Option<TempDir>,
     path: PathBuf,
     pub(crate) data: PathBuf,
+    environment: Vec<(String, String)>,
 }
 
 impl Home {
@@ -43,10 +44,15 @@ impl Home {
     }
 
     pub(crate) fn with(settings: &str) -> Self {
+        Self::in_environment(settings, Vec::new())
+    }
+
+    /// With variables for the server besides.
+    pub(crate) fn in_environment(settings: &str, environment: Vec<(String, String)>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_owned();
         std::fs::write(path.join("parlor.toml"), settings).unwrap();
-        Self { data: path.join("data"), path, folder: Some(folder) }
+        Self { data: path.join("data"), path, environment, folder: Some(folder) }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -57,10 +63,17 @@ impl Home {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
+    /// `parlor user …` with this server's settings, and the tests' password on standard input.
+    pub(crate) fn user(&self, arguments: &[&str]) -> Output {
+        let mut command = parlor();
+        command.arg("user").args(arguments).arg("--data").arg(&self.data).envs(self.environment.iter().cloned());
+        run(command, crate::app::PASSWORD)
+    }
+
     fn serve(&self, data: &Path, more: &[&str]) -> Command {
         let mut command = parlor();
         let config = self.path("parlor.toml");
-        command.arg("serve").arg("--data").arg(data).args(more);
+        command.arg("serve").arg("--data").arg(data).args(more).envs(self.environment.iter().cloned());
         for (flag, value) in
             [("--listen", "127.0.0.1:0"), ("--internal-listen", "127.0.0.1:0"), ("--config", config.to_str().unwrap())]
         {
@@ -144,9 +157,13 @@ pub(crate) fn parlor() -> Command {
 pub(crate) fn user(data: &Path, arguments: &[&str], password: &str) -> Output {
     let mut command = parlor();
     command.arg("user").args(arguments).arg("--data").arg(data);
+    run(command, password)
+}
+
+fn run(mut command: Command, input: &str) -> Output {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // Commands that read none may have closed it already.
-    let _ = writeln!(child.stdin.take().unwrap(), "{password}");
+    let _ = writeln!(child.stdin.take().unwrap(), "{input}");
     child.wait_with_output().unwrap()
 }
 

@@ -105,9 +105,10 @@ export async function newPage(browser: Browser, options: BrowserContextOptions, 
   return page;
 }
 
-/** Nothing that axe calls wrong, of any weight. */
-export async function accessible(page: Page, name: string): Promise<void> {
-  const { violations } = await new AxeBuilder({ page }).analyze();
+/** Nothing that axe calls wrong, of any weight; or of these rules. */
+export async function accessible(page: Page, name: string, rules?: string[]): Promise<void> {
+  const axe = new AxeBuilder({ page });
+  const { violations } = await (rules ? axe.withRules(rules) : axe).analyze();
   const found = violations.map(({ id, impact, nodes }) => `${name}: ${impact} ${id}: ${nodes.map((node) => node.html.slice(0, 160)).join(' | ')}`);
   expect(found).toEqual([]);
 }

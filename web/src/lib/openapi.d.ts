@@ -11,7 +11,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** All nodes. */
+        /** All nodes, by slot. Without Redis, the one that answers. */
         get: operations["getAdminNodes"];
         put?: never;
         post?: never;
@@ -873,11 +873,15 @@ export interface components {
         };
         /** @description One running `parlor` process. */
         NodeBody: {
+            /** @description Whether it is the node that answers. */
+            answers: boolean;
             /** @description Whether it is about to stop. */
             draining: boolean;
-            /** @description Its name; an embedded node is called `0`. */
+            /** @description The name of its host; empty for a node alone. */
+            host: string;
+            /** @description Its name: the number of its slot in a cluster; a node alone is called `0`. */
             id: string;
-            /** @description Live websockets. */
+            /** @description Live websockets; of another node a few seconds old. */
             sessions: number;
             /** @description The stages that it hosts. */
             stages: string[];
@@ -1036,11 +1040,15 @@ export interface components {
         Page_NodeBody: {
             /** @description What there is, in order. */
             items: {
+                /** @description Whether it is the node that answers. */
+                answers: boolean;
                 /** @description Whether it is about to stop. */
                 draining: boolean;
-                /** @description Its name; an embedded node is called `0`. */
+                /** @description The name of its host; empty for a node alone. */
+                host: string;
+                /** @description Its name: the number of its slot in a cluster; a node alone is called `0`. */
                 id: string;
-                /** @description Live websockets. */
+                /** @description Live websockets; of another node a few seconds old. */
                 sessions: number;
                 /** @description The stages that it hosts. */
                 stages: string[];
@@ -1595,6 +1603,15 @@ export interface operations {
             };
             /** @description `unknown_node` */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unavailable`: the node cannot be told */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };

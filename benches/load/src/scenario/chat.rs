@@ -65,7 +65,7 @@ impl Plan {
 
     /// Does it.
     pub(crate) async fn run(self, stage: &Stage<'_>) -> anyhow::Result<Report> {
-        let accounts = Rc::new(Accounts::register(&stage.server.url, self.users).await?);
+        let accounts = Rc::new(Accounts::register(&stage.server.urls, self.users).await?);
         for (direction, file) in [("incoming", &self.scripts.incoming), ("outgoing", &self.scripts.outgoing)] {
             if let Some(file) = file {
                 let source =
@@ -85,7 +85,7 @@ impl Plan {
         let hub = Rc::new(Hub::new(book, accounts, READ_BUFFER_BYTES));
         let crowd = Crowd::connect(&hub, CONNECT_RATE, |connection| connection).await?;
 
-        let meter = Meter::start(&hub, stage.server.pid, self.label);
+        let meter = Meter::start(&hub, &stage.server.pids, self.label);
         let open_loop = self.start_load(&hub, &lines);
         hub.wait_until(Duration::from_secs(self.load.warm_up), |_| false).await?;
         let begin = meter.read();

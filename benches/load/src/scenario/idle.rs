@@ -23,9 +23,9 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// Does it.
 pub(crate) async fn run(idle: cli::Idle, stage: &Stage<'_>) -> anyhow::Result<Report> {
     let account_count = idle.accounts.min(idle.connections);
-    let accounts = Rc::new(Accounts::register(&stage.server.url, account_count).await?);
+    let accounts = Rc::new(Accounts::register(&stage.server.urls, account_count).await?);
     let hub = Rc::new(Hub::new(Book::new(idle.connections), accounts, READ_BUFFER_BYTES));
-    let meter = Meter::start(&hub, stage.server.pid, "idle");
+    let meter = Meter::start(&hub, &stage.server.pids, "idle");
     let begin = meter.read();
     let start = Instant::now();
     let crowd = Crowd::connect(&hub, idle.connect_rate, |connection| connection % account_count).await?;

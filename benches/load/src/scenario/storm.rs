@@ -14,8 +14,7 @@ use crate::{
     hub::{Hub, Order},
     meter::Meter,
     report::{Report, StormFigures},
-    scenario::{Crowd, Stage, send_at_rate},
-    wire::LineId,
+    scenario::{Crowd, Listeners, Stage, send_at_rate},
 };
 
 const CONNECT_RATE: u64 = 500;
@@ -26,18 +25,15 @@ const ROUND_LIMIT: Duration = Duration::from_secs(120);
 /// Does it. Connections and accounts: the senders first, one each; then the listeners, spread over their accounts.
 pub(crate) async fn run(storm: cli::Storm, stage: &Stage<'_>) -> anyhow::Result<Report> {
     let listener_accounts = storm.accounts.min(storm.connections);
-    let accounts = Rc::new(Accounts::register(&stage.server.url, storm.senders + listener_accounts).await?);
-    let account_of = |connection: usize| match connection.checked_sub(storm.senders) {
-        Some(listener) => storm.senders + listener % listener_accounts,
-        None => connection,
-    };
+    let accounts = Rc::new(Accounts::register(&stage.server.urls, storm.senders + listener_accounts).await?);
     let everybody = storm.senders + storm.connections;
     let mut book = Book::new(everybody);
-    let lines = open_lines(&mut book, &storm, &accounts, listener_accounts);
+    let listeners = Listeners { senders: storm.senders, accounts: listener_accounts, connections: storm.connections };
+    let lines = listeners.open_lines(&mut book, storm.bytes as usize, &accounts);
     let hub = Rc::new(Hub::new(book, accounts, READ_BUFFER_BYTES));
-    let crowd = Crowd::connect(&hub, CONNECT_RATE, account_of).await?;
+    let crowd = Crowd::connect(&hub, CONNECT_RATE, |connection| listeners.account_of(connection)).await?;
 
-    let meter = Meter::start(&hub, stage.server.pid, "storm");
+    let meter = Meter::start(&hub, &stage.server.pids, "storm");
     let begin = meter.read();
     hub.book.borrow_mut().measure_from = Some(begin.at);
     let sending = tokio::task::spawn_local(send_at_rate(Rc::clone(&hub), storm.rate, lines));
@@ -67,25 +63,6 @@ pub(crate) async fn run(storm: cli::Storm, stage: &Stage<'_>) -> anyhow::Result<
         round_seconds,
     });
     Ok(report)
-}
-
-/// Each sender has a line to each listening account, whose devices all get it.
-fn open_lines(
-    book: &mut Book,
-    storm: &cli::Storm,
-    accounts: &Accounts,
-    listener_accounts: usize,
-) -> Vec<(LineId, usize)> {
-    let mut lines = Vec::new();
-    for listener in 0..listener_accounts {
-        let devices = (listener..storm.connections).step_by(listener_accounts);
-        let devices: Vec<usize> = devices.map(|device| storm.senders + device).collect();
-        let user = accounts.user_id(storm.senders + listener);
-        for sender in 0..storm.senders {
-            lines.push((book.open_line(sender, storm.bytes as usize, &[user], &devices), sender));
-        }
-    }
-    lines
 }
 
 /// Breaks all of them and waits until all are served again; gives the seconds that took.

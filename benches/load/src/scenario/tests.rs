@@ -17,7 +17,7 @@ async fn play(fault: Fault, scenario: impl AsyncFnOnce(&Stage<'_>) -> anyhow::Re
     all.run_until(async {
         let (mock, url) = Mock::start(fault).await;
         mock.busy.set(2);
-        let server = Server::at(url);
+        let server = Server::at(vec![url]);
         scenario(&Stage { server: &server, drain: Duration::from_secs(1) }).await.unwrap()
     })
     .await
@@ -107,7 +107,7 @@ async fn tokens_are_renewed_before_they_end_and_the_live_connections_told() {
     all.run_until(async {
         let (mock, url) = Mock::start(Fault::None).await;
         mock.expires_in.set(1);
-        let server = Server::at(url);
+        let server = Server::at(vec![url]);
         let stage = Stage { server: &server, drain: Duration::from_secs(1) };
         let report = pairs(1, Some(50)).run(&stage).await.unwrap();
         assert!(report.check.passed && mock.refreshed.get() >= 2, "{report}");

@@ -197,8 +197,28 @@ export class Live extends Events<LiveEvents> {
 
   #reads(conversationId: string, userId: number, seq: number): void {
     if (userId === this.user.id) return this.#list((list) => withRead(list, conversationId, seq));
-    this.#queryClient.setQueryData<Reads>(readsKey(conversationId), (known) =>
-      seq > (known?.[userId] ?? 0) ? { ...known, [userId]: seq } : known);
+    const known = this.#queryClient.getQueryData<Reads>(readsKey(conversationId)) ?? this.reads(conversationId);
+    if (seq <= (known[userId] ?? 0)) return;
+    const reads = { ...known, [userId]: seq };
+    this.#queryClient.setQueryData<Reads>(readsKey(conversationId), reads);
+    try {
+      localStorage.setItem(this.#readsPlace(conversationId), JSON.stringify(reads));
+    } catch {
+      // The storage is full: known for as long as this tab lives.
+    }
+  }
+
+  /** How far others have read, as this browser has heard: the server tells it once, when it happens. */
+  reads(conversationId: string): Reads {
+    try {
+      return JSON.parse(localStorage.getItem(this.#readsPlace(conversationId)) ?? '{}') as Reads;
+    } catch {
+      return {};
+    }
+  }
+
+  #readsPlace(conversationId: string): string {
+    return `parlor.reads.${this.user.id}.${conversationId}`;
   }
 
   #reset(): void {

@@ -25,19 +25,19 @@ export function ChatScreen({ conversationId, people }: { conversationId?: string
     return () => window.removeEventListener('keydown', shortcut);
   }, []);
   return (
-    <div className={open ? 'chat has-open' : 'chat'}>
+    <main className={open ? 'chat has-open' : 'chat'}>
       <ConversationList open={conversationId} onNew={() => setStarting(true)} />
       {open ? (
         <Conversation key={open} conversationId={conversationId} people={people} />
       ) : (
-        <main className="conversation nothing">
+        <section className="conversation nothing">
           <Empty icon="chat" title="Pick a conversation, or begin one">
             <Button kind="primary" icon="plus" onClick={() => setStarting(true)}>New conversation</Button>
             <p className="hint"><kbd>Ctrl</kbd> <kbd>K</kbd> does it from anywhere in your chats.</p>
           </Empty>
-        </main>
+        </section>
       )}
       {starting && <NewConversation onClose={() => setStarting(false)} />}
-    </div>
+    </main>
   );
 }

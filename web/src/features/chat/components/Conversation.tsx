@@ -36,11 +36,11 @@ function Known({ conversationId }: { conversationId: string }) {
   const pending = usePending(recipients);
   const name = usePeople(members ?? []);
   return (
-    <main className="conversation">
+    <section className="conversation" aria-label="Conversation">
       <Head members={members ?? []} me={user.id} name={name} conversationId={conversationId} />
       <MessageList conversationId={conversationId} history={history} listed={listed} pending={pending} name={name} members={members ?? []} />
       <Composer draftKey={conversationId} recipientIds={recipients} label={titleOf(members ?? [], user.id, name)} />
-    </main>
+    </section>
   );
 }
 
@@ -58,7 +58,7 @@ function Fresh({ people }: { people: string }) {
     if (known) navigate(`/c/${known.conversationId}`, { replace: true });
   }, [known, navigate]);
   return (
-    <main className="conversation">
+    <section className="conversation" aria-label="Conversation">
       <Head members={members} me={user.id} name={name} />
       <div className="messages" role="log" aria-label="Messages" tabIndex={0}>
         <div className="messages-inner">
@@ -67,7 +67,7 @@ function Fresh({ people }: { people: string }) {
         </div>
       </div>
       <Composer draftKey={`new-${others.join('-')}`} recipientIds={recipients} label={titleOf(members, user.id, name)} />
-    </main>
+    </section>
   );
 }
 

@@ -25,7 +25,7 @@ export function ConversationList({ open, onNew }: { open?: string; onNew: () => 
   const search = wanted.trim().toLowerCase();
   const shown = (data ?? []).filter((item) => titleOf(item.participants, user.id, name).toLowerCase().includes(search));
   return (
-    <aside className="list" aria-label="Conversations">
+    <section className="list" aria-label="Conversations">
       <header className="list-head">
         <h1>Chats</h1>
         <IconButton icon="plus" label="New conversation" className="filled" onClick={onNew} />
@@ -54,7 +54,7 @@ export function ConversationList({ open, onNew }: { open?: string; onNew: () => 
         {search && shown.length === 0 && <p className="hint centred">No conversation by that name.</p>}
         {hasNextPage && <Button kind="quiet" busy={isFetchingNextPage} onClick={() => void fetchNextPage()}>Older conversations</Button>}
       </div>
-    </aside>
+    </section>
   );
 }
 

@@ -30,5 +30,6 @@ export function useTyping(conversationId: string): Typing {
 }
 
 export function useReads(conversationId: string): Reads {
-  return useQuery<Reads>({ queryKey: readsKey(conversationId), queryFn: () => ({}), staleTime: Infinity }).data ?? {};
+  const live = useLive();
+  return useQuery<Reads>({ queryKey: readsKey(conversationId), queryFn: () => live.reads(conversationId), staleTime: Infinity }).data ?? {};
 }

@@ -27,7 +27,7 @@ export function Figures({ owner, direction }: { owner: Owner; direction: Directi
         <div><dt>With waiting</dt><dd>{micros(Math.round(stats.wallMicros / stats.runs))}</dd></div>
       </dl>
       <div>
-        <h3>What came of them</h3>
+        <h2>What came of them</h2>
         <svg className="verdict-bar" viewBox="0 0 360 14" preserveAspectRatio="none" aria-hidden="true"><Parts stats={stats} /></svg>
         <ul className="legend">
           {VERDICTS.filter(([key]) => stats[key] > 0).map(([key, verdict, label]) => (
@@ -56,7 +56,7 @@ function Times({ runs }: { runs: readonly LogEntry[] }) {
   const step = WIDTH / Math.max(runs.length, 12);
   return (
     <figure>
-      <h3>Processor time of the last runs noted</h3>
+      <h2>Processor time of the last runs noted</h2>
       <svg className="times" viewBox={`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label={`Processor time of the last ${runs.length} runs noted; the longest took ${micros(most)}`}>
         <line x1="0" x2={WIDTH} y1={HEIGHT - 0.5} y2={HEIGHT - 0.5} className="axis" />
         <line x1="0" x2={WIDTH} y1="18.500" y2="18.500" className="axis dashed" />

@@ -73,8 +73,8 @@ function SignOut() {
   const [asked, setAsked] = useState(false);
   const leave = () => {
     live.outbox.clear();
-    const own = `parlor.draft.${live.user.id}.`;
-    Object.keys(localStorage).filter((key) => key.startsWith(own)).forEach((key) => localStorage.removeItem(key));
+    const own = [`parlor.draft.${live.user.id}.`, `parlor.reads.${live.user.id}.`];
+    Object.keys(localStorage).filter((key) => own.some((start) => key.startsWith(start))).forEach((key) => localStorage.removeItem(key));
     void session.signOut();
   };
   if (unsent > 0 && asked) {

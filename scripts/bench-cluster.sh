@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# Measures a cluster on this machine: three nodes and one broker (scripts/cluster.sh, in a folder of its own), beside Kafka's
+# own producer benchmark on the same broker. docs/performance.md has the figures. Needs release builds of both programs.
+#
+#   scripts/bench-cluster.sh [producer|throughput|latency|cpu|drain|death …]   all of them by default
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+target=${TARGET:-${CARGO_TARGET_DIR:-target}}
+export CLUSTER_DIR=${CLUSTER_DIR:-$target/bench-cluster}
+export CLUSTER_BROKERS=${CLUSTER_BROKERS:-1} CLUSTER_SETTINGS=$PWD/benches/load/cluster.toml
+SECONDS_EACH=${SECONDS_EACH:-15}
+# An envelope of a message of 200 bytes, as it stands on the bus.
+RECORD_BYTES=${RECORD_BYTES:-520}
+status=0
+
+# Anew, because nodes come and go.
+where() {
+  # shellcheck disable=SC1091
+  source "$CLUSTER_DIR/env"
+  urls=$NODE_1_URL,$NODE_2_URL,$NODE_3_URL
+  pids=$NODE_1_PID,$NODE_2_PID,$NODE_3_PID
+}
+
+bench() {
+  echo
+  echo "== parlor-bench $*"
+  "$target/release/parlor-bench" "$@" 2>>"$CLUSTER_DIR/bench.log" || { status=1; tail -n 3 "$CLUSTER_DIR/bench.log"; }
+}
+
+producer() {
+  local jars topic=bench.producer
+  jars=$(scripts/servers.sh --where kafka)
+  java -cp "$jars/*" org.apache.kafka.tools.TopicCommand --bootstrap-server "$KAFKA_BROKERS" --create --if-not-exists \
+    --topic $topic --partitions 12 >/dev/null 2>&1
+  echo
+  echo "== Kafka's producer: $RECORD_BYTES bytes, acks=all, batched (linger 5 ms)"
+  java -Xmx256m -cp "$jars/*" org.apache.kafka.tools.ProducerPerformance --topic $topic --num-records 500000 \
+    --record-size "$RECORD_BYTES" --throughput -1 \
+    --producer-props "bootstrap.servers=$KAFKA_BROKERS" acks=all linger.ms=5 batch.size=131072 2>/dev/null | tail -n 1
+}
+
+throughput() {
+  bench --url "$urls" --server-pid "$pids" pairs --in-flight 32 --seconds "$SECONDS_EACH"
+}
+
+latency() {
+  bench --url "$urls" --server-pid "$pids" pairs --rate 500 --seconds "$SECONDS_EACH"
+}
+
+# The same load on three nodes and on one of them, alone, over the same Kafka, Postgres and Redis.
+cpu() {
+  bench --url "$urls" --server-pid "$pids" pairs --seconds "$SECONDS_EACH"
+  bench --url "$urls" --server-pid "$pids" pairs --rate 1000 --seconds "$SECONDS_EACH"
+  scripts/cluster.sh node 2 stop
+  scripts/cluster.sh node 3 stop
+  where
+  sleep 10
+  bench --url "$NODE_1_URL" --server-pid "$NODE_1_PID" pairs --seconds "$SECONDS_EACH"
+  bench --url "$NODE_1_URL" --server-pid "$NODE_1_PID" pairs --rate 1000 --seconds "$SECONDS_EACH"
+  scripts/cluster.sh node 2 start
+  scripts/cluster.sh node 3 start
+  where
+}
+
+drain() {
+  bench --url "$urls" --server-pid "$NODE_1_PID" drain --connections 5000 --accounts 250 --rate 250
+  scripts/cluster.sh node 1 start
+  where
+}
+
+death() {
+  bench --url "$urls" --server-pid "$NODE_1_PID" death --rate 1000
+  scripts/cluster.sh node 1 start
+  where
+}
+
+scripts/cluster.sh up
+where
+trap 'scripts/cluster.sh down' EXIT
+[ $# -gt 0 ] || set -- producer throughput producer latency cpu drain death
+for part in "$@"; do
+  case "$part" in producer | throughput | latency | cpu | drain | death) "$part" ;; *) echo "there is no $part" >&2; exit 2 ;; esac
+done
+exit "$status"
