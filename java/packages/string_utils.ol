@@ -43,6 +43,14 @@ type SplitResult: void {
   .result*: string
 }
 
+type SplitByLengthRequest: string {
+  .length: int
+}
+
+type UrlRequest: string {
+  .charset?: string
+}
+
 type JoinRequest: void {
   .delimiter: string
   .piece*: string
@@ -62,6 +70,7 @@ RequestResponse:
   contains( ContainsRequest )( bool ),
   endsWith( EndsWithRequest )( bool ),
   find( MatchRequest )( MatchResult ) throws InvalidRegex,
+  getRandomUUID( void )( string ),
   indexOf( IndexOfRequest )( int ),
   join( JoinRequest )( string ),
   leftPad( PadRequest )( string ) throws InvalidCharacter,
@@ -72,11 +81,15 @@ RequestResponse:
   rightPad( PadRequest )( string ) throws InvalidCharacter,
   sort( StringItemList )( StringItemList ),
   split( SplitRequest )( SplitResult ) throws InvalidRegex,
+  splitByLength( SplitByLengthRequest )( SplitResult ) throws InvalidLength,
   startsWith( StartsWithRequest )( bool ),
   substring( SubStringRequest )( string ) throws IndexOutOfBounds,
   toLowerCase( string )( string ),
   toUpperCase( string )( string ),
-  trim( string )( string )
+  trim( string )( string ),
+  urlDecode( UrlRequest )( string ) throws InvalidText,
+  urlEncode( UrlRequest )( string ) throws InvalidText,
+  valueToPrettyString( undefined )( string )
 }
 
 service StringUtils {

@@ -8,6 +8,10 @@ type GetDateTimeRequest: long {
   .format?: string
 }
 
+type DateValuesRequest: string {
+  .format?: string
+}
+
 type DateValuesType: void {
   .day: int
   .month: int
@@ -19,7 +23,10 @@ RequestResponse:
   getCurrentDateTime( CurrentDateTimeRequestType )( string ) throws InvalidFormat,
   getCurrentDateValues( void )( DateValuesType ),
   getCurrentTimeMillis( void )( long ),
-  getDateTime( GetDateTimeRequest )( string ) throws InvalidFormat
+  getDateTime( GetDateTimeRequest )( string ) throws InvalidFormat,
+  getDateValues( DateValuesRequest )( DateValuesType ) throws InvalidDate,
+  getTimestampFromString( DateValuesRequest )( long ) throws InvalidDate,
+  sleep( undefined )( undefined )
 }
 
 service Time {

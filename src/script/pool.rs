@@ -397,7 +397,6 @@ fn start_jolie(
     let common = Arc::new(Common { setup, limits, shared: 1, bounds, wall, run_unconfined: false, alive });
     let keeping = Keeping {
         places: options.jolie.places(processors),
-        at_once: processors,
         runs: options.jolie.runs,
         idle: Duration::from_secs(options.jolie.idle_seconds),
     };

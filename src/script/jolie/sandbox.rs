@@ -65,8 +65,7 @@ pub const ALLOWED_CALLS: &[i64] = &[
     libc::SYS_ioctl,
     libc::SYS_poll,
     libc::SYS_ppoll,
-    // Memory.
-    libc::SYS_mmap,
+    // Memory. `mmap` not of memory that is shared and has no file, see the filter.
     libc::SYS_mprotect,
     libc::SYS_munmap,
     libc::SYS_mremap,
@@ -303,6 +302,11 @@ fn rules() -> Result<BTreeMap<i64, Vec<SeccompRule>>, String> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALLOWED_CALLS.iter().map(|call| (*call, Vec::new())).collect();
     let thread = u64::try_from(libc::CLONE_THREAD | libc::CLONE_VM | libc::CLONE_SIGHAND).unwrap_or_default();
     rules.insert(libc::SYS_clone, vec![rule(&[(0, SeccompCmpOp::MaskedEq(thread), thread)])?]);
+    // Shared memory without a file is what `RLIMIT_DATA` does not count.
+    let flag = |flag: i32| u64::try_from(flag).unwrap_or_default();
+    let (kinds, private) = (flag(libc::MAP_TYPE), flag(libc::MAP_PRIVATE));
+    let of_a_file = rule(&[(3, SeccompCmpOp::MaskedEq(flag(libc::MAP_ANONYMOUS)), 0)])?;
+    rules.insert(libc::SYS_mmap, vec![of_a_file, rule(&[(3, SeccompCmpOp::MaskedEq(kinds), private)])?]);
     let itself = u64::from(std::process::id());
     rules.insert(libc::SYS_tgkill, vec![rule(&[(0, SeccompCmpOp::Eq, itself)])?]);
     // Names of threads.
@@ -353,7 +357,14 @@ mod tests {
         ] {
             assert!(!rules.contains_key(&call), "call {call} is allowed");
         }
-        for bounded in [libc::SYS_clone, libc::SYS_socketpair, libc::SYS_tgkill, libc::SYS_prctl, libc::SYS_prlimit64] {
+        for bounded in [
+            libc::SYS_clone,
+            libc::SYS_mmap,
+            libc::SYS_socketpair,
+            libc::SYS_tgkill,
+            libc::SYS_prctl,
+            libc::SYS_prlimit64,
+        ] {
             assert!(rules.get(&bounded).is_some_and(|rules| !rules.is_empty()), "call {bounded} is not bounded");
         }
     }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -38,8 +38,6 @@ const SWEEP: Duration = Duration::from_secs(1);
 pub(super) struct Keeping {
     /// Places.
     pub(super) places: usize,
-    /// Runs that are made at once.
-    pub(super) at_once: usize,
     /// Runs of one worker.
     pub(super) runs: u32,
     /// One whose owner asks for nothing for so long is ended.
@@ -81,7 +79,6 @@ struct Shared {
     /// Rings when something changed.
     changed: Notify,
     waiting: AtomicUsize,
-    running: Semaphore,
 }
 
 impl Shared {
@@ -183,7 +180,6 @@ impl Owned {
             places: Mutex::new(places),
             changed: Notify::new(),
             waiting: AtomicUsize::new(0),
-            running: Semaphore::new(keeping.at_once),
         });
         let mut first = Some(first);
         let seat = |at: usize| {
@@ -212,7 +208,6 @@ impl Owned {
             Ok(taken) => taken,
             Err(words) => return Answer::Failed(unavailable(words)),
         };
-        let Ok(_turn) = self.shared.running.acquire().await else { return Answer::Failed(unavailable("stopped")) };
         let (answer, answered) = oneshot::channel();
         let order = Order { work, answer, since, once_more };
         let sent = taken.orders.send(order).await.is_ok();

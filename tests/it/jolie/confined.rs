@@ -47,7 +47,7 @@ async fn a_java_program_can_compute_and_nothing_else() {
     with_host(folder.path(), &Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/jolie/Attempts.java"));
     let options = options(JolieOptions { workers: 1, cpu_ms: 10_000, wall_ms: 20_000, ..Default::default() });
     let workers = workers_at(&folder.path().join("jolie"), &options).await;
-    // The greeting's own trial check finds the "fault" that the report is told as; so the worker is asked by itself.
+    // The report comes as what is wrong with a source.
     let found = workers.check(UserId(1), Language::Jolie, Direction::Incoming, "main {}").await;
     let report = match found {
         Ok(found) => found[0].message.clone(),

@@ -4,7 +4,7 @@ use super::{answer, answering, incoming, options, workers};
 use crate::jolie::{FailureKind, failure};
 
 /// What is done, what it gives.
-const STRINGS: [(&str, &str); 22] = [
+const STRINGS: [(&str, &str); 27] = [
     ("length@StringUtils( \"häuser\" )( x )", "6"),
     ("trim@StringUtils( \"  a b \" )( x )", "a b"),
     ("toLowerCase@StringUtils( \"ÄB\" )( x )", "äb"),
@@ -29,9 +29,20 @@ const STRINGS: [(&str, &str); 22] = [
         "leftPad@StringUtils( \"7\" { .length = 3, .char = \"0\" } )( l ); rightPad@StringUtils( l { .length = 5, .char = \"!\" } )( x )",
         "007!!",
     ),
+    ("splitByLength@StringUtils( \"abcde\" { .length = 2 } )( s ); x = #s.result + s.result[2]", "3e"),
+    ("urlEncode@StringUtils( \"a b/ä\" )( x )", "a+b%2F%C3%A4"),
+    ("urlDecode@StringUtils( \"a+b%2F%C3%A4\" )( x )", "a b/ä"),
+    (
+        "v.a = 1; v.b.c = \"x\"; valueToPrettyString@StringUtils( v )( p ); contains@StringUtils( p { .substring = \".c[0] = x\" } )( x )",
+        "true",
+    ),
+    (
+        "getRandomUUID@StringUtils()( u ); match@StringUtils( u { .regex = \"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\" } )( x )",
+        "1",
+    ),
     ("l.item[0] = \"b\"; l.item[1] = \"a\"; sort@StringUtils( l )( s ); x = s.item[0] + s.item[1]", "ab"),
 ];
-const OTHERS: [(&str, &str, &str); 10] = [
+const OTHERS: [(&str, &str, &str); 13] = [
     ("math", "abs@Math( -3 )( x )", "3"),
     ("math", "round@Math( 2.567 { .decimals = 1 } )( x )", "2.6"),
     ("math", "pow@Math( { .base = 2.0, .exponent = 10.0 } )( x )", "1024.0"),
@@ -39,6 +50,9 @@ const OTHERS: [(&str, &str, &str); 10] = [
     ("time", "getCurrentTimeMillis@Time()( x )", "1700000000000"),
     ("time", "getCurrentDateTime@Time()( x )", "14/11/2023 22:13:20"),
     ("time", "getCurrentDateValues@Time()( d ); x = d.day + \".\" + d.month + \".\" + d.year", "14.11.2023"),
+    ("time", "getDateValues@Time( \"29/02/2024\" )( d ); x = d.day + \".\" + d.month", "29.2"),
+    ("time", "getTimestampFromString@Time( \"14/11/2023 22:13:20\" )( x )", "1700000000000"),
+    ("time", "sleep@Time( 1 )(); x = 1", "1"),
     ("time", "getDateTime@Time( 0L { .format = \"yyyy\" } )( x )", "1970"),
     ("json_utils", "getJsonValue@JsonUtils( \"{\\\"a\\\": [1, {\\\"b\\\": null}]}\" )( v ); x = #v.a", "2"),
     ("json_utils", "v.a = 1; v.a[1] = 2L; getJsonString@JsonUtils( v )( x )", "{\"a\":[1,2]}"),
@@ -90,6 +104,9 @@ async fn a_service_that_cannot_do_it_throws_a_fault_that_a_script_can_handle() {
         ("replaceAll@StringUtils( \"a\" { .regex = \"a\", .replacement = \"$9\" } )( x )", "InvalidReplacement"),
         ("leftPad@StringUtils( \"a\" { .length = 9, .char = \"ab\" } )( x )", "InvalidCharacter"),
         ("getCurrentDateTime@Time( { .format = \"?!b\" } )( x )", "InvalidFormat"),
+        ("getDateValues@Time( \"31/02/2024 or so\" )( x )", "InvalidDate"),
+        ("splitByLength@StringUtils( \"a\" { .length = 0 } )( x )", "InvalidLength"),
+        ("urlDecode@StringUtils( \"%x\" )( x )", "InvalidText"),
         ("length@StringUtils( 5 { .x = 1 } )( x )", "TypeMismatch"),
     ] {
         let include = "include \"string_utils.iol\"\ninclude \"time.iol\"";

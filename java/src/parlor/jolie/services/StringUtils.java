@@ -1,16 +1,26 @@
 package parlor.jolie.services;
 
+import java.io.IOException;
+import java.io.StringWriter;
+import java.net.URLDecoder;
+import java.net.URLEncoder;
+import java.nio.ByteBuffer;
+import java.nio.charset.Charset;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
+import java.util.UUID;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.regex.PatternSyntaxException;
 import jolie.runtime.FaultException;
 import jolie.runtime.JavaService;
 import jolie.runtime.Value;
+import jolie.runtime.ValuePrettyPrinter;
 import jolie.runtime.ValueVector;
+import parlor.jolie.Run;
 
 /** {@code StringUtils}: what a script does with text. Regular expressions are those of {@code java.util.regex}. */
 public final class StringUtils extends JavaService {
@@ -117,6 +127,21 @@ public final class StringUtils extends JavaService {
     return result;
   }
 
+  /** Its parts of {@code .length} characters each, the last one shorter. */
+  public Value splitByLength(Value request) throws FaultException {
+    String text = request.strValue();
+    int length = request.getFirstChild("length").intValue();
+    if (length < 1) {
+      throw new FaultException("InvalidLength", "length must be 1 or more");
+    }
+    Value result = Value.create();
+    for (int begin = 0; begin < text.length(); begin += length) {
+      int end = java.lang.Math.min(begin + length, text.length());
+      result.getNewChild("result").setValue(text.substring(begin, end));
+    }
+    return result;
+  }
+
   /** All {@code .piece}, with {@code .delimiter} between them. */
   public String join(Value request) {
     return String.join(request.getFirstChild("delimiter").strValue(), texts(request.getChildren("piece")));
@@ -147,6 +172,52 @@ public final class StringUtils extends JavaService {
       throw new FaultException("InvalidCharacter", "char must be one character");
     }
     return character.repeat(java.lang.Math.max(0, request.getFirstChild("length").intValue() - request.strValue().length()));
+  }
+
+  /** As part of an address, in {@code .charset} or UTF-8. */
+  public String urlEncode(Value request) throws FaultException {
+    try {
+      return URLEncoder.encode(request.strValue(), charset(request));
+    } catch (IllegalArgumentException error) {
+      throw new FaultException("InvalidText", error.getMessage());
+    }
+  }
+
+  /** The same back. */
+  public String urlDecode(Value request) throws FaultException {
+    try {
+      return URLDecoder.decode(request.strValue(), charset(request));
+    } catch (IllegalArgumentException error) {
+      throw new FaultException("InvalidText", error.getMessage());
+    }
+  }
+
+  private static Charset charset(Value request) {
+    return request.hasChildren("charset") ? Charset.forName(request.getFirstChild("charset").strValue()) : StandardCharsets.UTF_8;
+  }
+
+  /** Made of the run's random numbers: the same for the same message. */
+  public String getRandomUUID() {
+    byte[] bytes = new byte[16];
+    Run run = Run.of(interpreter());
+    if (run != null) {
+      run.random().nextBytes(bytes);
+    }
+    bytes[6] = (byte) (bytes[6] & 0x0f | 0x40);
+    bytes[8] = (byte) (bytes[8] & 0x3f | 0x80);
+    ByteBuffer halves = ByteBuffer.wrap(bytes);
+    return new UUID(halves.getLong(), halves.getLong()).toString();
+  }
+
+  /** A whole tree as lines to read. */
+  public String valueToPrettyString(Value tree) throws FaultException {
+    StringWriter lines = new StringWriter();
+    try {
+      new ValuePrettyPrinter(tree, lines, "Value").run();
+    } catch (IOException error) {
+      throw new FaultException("IOException", error);
+    }
+    return lines.toString();
   }
 
   private static List<String> texts(ValueVector values) {

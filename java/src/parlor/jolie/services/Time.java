@@ -1,9 +1,13 @@
 package parlor.jolie.services;
 
 import java.time.Instant;
+import java.time.LocalDate;
+import java.time.LocalTime;
 import java.time.ZoneOffset;
 import java.time.ZonedDateTime;
 import java.time.format.DateTimeFormatter;
+import java.time.temporal.TemporalAccessor;
+import java.time.temporal.TemporalQueries;
 import jolie.runtime.FaultException;
 import jolie.runtime.JavaService;
 import jolie.runtime.Value;
@@ -30,11 +34,46 @@ public final class Time extends JavaService {
 
   /** {@code .day}, {@code .month} and {@code .year}. */
   public Value getCurrentDateValues() {
-    ZonedDateTime now = at(clock());
+    return values(at(clock()));
+  }
+
+  /** {@code .day}, {@code .month} and {@code .year} of a date that is text. */
+  public Value getDateValues(Value request) throws FaultException {
+    return values(parse(request, "dd/MM/yyyy"));
+  }
+
+  /** When that was, in milliseconds since 1970. */
+  public Long getTimestampFromString(Value request) throws FaultException {
+    return parse(request, FORMAT).toInstant().toEpochMilli();
+  }
+
+  /** Waits so many milliseconds. The run's wall limit goes on. */
+  public Value sleep(Value millis) {
+    try {
+      Thread.sleep(java.lang.Math.max(0, millis.longValue()));
+    } catch (InterruptedException interrupted) {
+      Thread.currentThread().interrupt();
+    }
+    return Value.create();
+  }
+
+  /** Text as a moment in UTC; without a time of day, at its beginning. */
+  private static ZonedDateTime parse(Value request, String otherwise) throws FaultException {
+    String format = request.hasChildren("format") ? request.getFirstChild("format").strValue() : otherwise;
+    try {
+      TemporalAccessor read = DateTimeFormatter.ofPattern(format).parse(request.strValue());
+      LocalTime time = read.query(TemporalQueries.localTime());
+      return LocalDate.from(read).atTime(time == null ? LocalTime.MIDNIGHT : time).atZone(ZoneOffset.UTC);
+    } catch (IllegalArgumentException | java.time.DateTimeException error) {
+      throw new FaultException("InvalidDate", error.getMessage());
+    }
+  }
+
+  private static Value values(ZonedDateTime when) {
     Value date = Value.create();
-    date.setFirstChild("day", now.getDayOfMonth());
-    date.setFirstChild("month", now.getMonthValue());
-    date.setFirstChild("year", now.getYear());
+    date.setFirstChild("day", when.getDayOfMonth());
+    date.setFirstChild("month", when.getMonthValue());
+    date.setFirstChild("year", when.getYear());
     return date;
   }
 
