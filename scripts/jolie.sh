@@ -42,7 +42,7 @@ mkdir -p "$home/lib" "$home/root" "$work/classes"
 
 echo "fetching the interpreter from Maven Central …"
 mvn --quiet --batch-mode --file java/pom.xml org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies \
-  -DincludeScope=runtime -DoutputDirectory="$home/lib"
+  -DincludeScope=runtime -DoutputDirectory="$home/lib" >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
 (cd "$home/lib" && sha256sum --quiet --check "$OLDPWD/java/checksums.sha256")
 for jar in "$home"/lib/*.jar; do
   grep -q "  $(basename "$jar")\$" java/checksums.sha256 || { echo "$(basename "$jar") has no checksum" >&2; exit 1; }

@@ -46,7 +46,8 @@ pub fn run(args: &WorkerArgs) -> anyhow::Result<()> {
         let home = Home::open(home).map_err(anyhow::Error::msg)?;
         let (jvm, of_java) = Jolie::launch(&home, args.memory).map_err(anyhow::Error::msg)?;
         let descriptors = jvm.descriptors();
-        let mut confined = confine::confine(root, Keeping { descriptors: &descriptors, calls: CALLS_BESIDE_JAVA });
+        let keeping = Keeping { descriptors: &descriptors, calls: CALLS_BESIDE_JAVA, signals: true };
+        let mut confined = confine::confine(root, keeping);
         confined.confinement = confined.confinement.and(of_java);
         return Ok(worker::serve(confined, |limits| Ok(Jolie::new(jvm, limits)))?);
     }

@@ -4,11 +4,10 @@
 pub mod attempt;
 
 use std::collections::BTreeMap;
-use std::ops::BitOr as _;
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, LandlockStatus, Ruleset, RulesetAttr as _,
-    RulesetCreated, RulesetStatus, Scope,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, LandlockStatus, Ruleset,
+    RulesetAttr as _, RulesetCreated, RulesetStatus, Scope,
 };
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use rustix::process::{
@@ -66,6 +65,9 @@ pub struct Keeping<'a> {
     pub descriptors: &'a [i32],
     /// System calls.
     pub calls: &'a [i64],
+    /// Whether it may signal others, as far as a system call for it is there. The kernel asks for that right when it kills
+    /// the children of who ends, too.
+    pub signals: bool,
 }
 
 /// A confined process.
@@ -108,7 +110,7 @@ pub fn confine(root: bool, keeping: Keeping<'_>) -> Confined {
     did("death with the server", set_parent_process_death_signal(Some(Signal::KILL)).map_err(words));
     did("no dumps", set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(words));
     did("no new privileges", rustix::thread::set_no_new_privs(true).map_err(words));
-    match landlock() {
+    match landlock(keeping.signals) {
         Ok(abi) => confinement.landlock = abi,
         Err(why) => _ = did("landlock", Err(why)),
     }
@@ -155,13 +157,14 @@ pub(super) fn become_nobody() -> Result<(), String> {
     setresuid(user, user, user).map_err(words)
 }
 
-/// Handles every right that it knows, and grants none.
-fn landlock() -> Result<u32, String> {
+/// Handles every right that it knows, and grants none, except perhaps signals.
+fn landlock(signals: bool) -> Result<u32, String> {
+    let others: BitFlags<Scope> = Scope::AbstractUnixSocket.into();
     let rules = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(LANDLOCK))
         .and_then(|rules| rules.handle_access(AccessNet::from_all(LANDLOCK)))
-        .and_then(|rules| rules.scope(Scope::AbstractUnixSocket.bitor(Scope::Signal)))
+        .and_then(|rules| rules.scope(if signals { others } else { others | Scope::Signal }))
         .and_then(Ruleset::create)
         .map_err(words)?;
     landlock_abi(rules)

@@ -69,8 +69,7 @@ impl Lane {
         match self {
             Self::Shared => 0,
             Self::Trial => 2,
-            Self::Alone => 4,
-            Self::Own => 10,
+            Self::Alone | Self::Own => 4,
         }
     }
 

@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use chrono::DateTime;
+use parlor::config::jolie::JolieOptions;
 use parlor::config::scripts::ScriptsOptions;
 use parlor::ids::UserId;
 use parlor::script::call::{Direction, Language, SourceHash};
@@ -111,7 +112,11 @@ async fn luau_conforms() {
 
 #[tokio::test]
 async fn jolie_conforms() {
-    let workers = crate::jolie::workers(&ScriptsOptions::default()).await;
+    let workers = crate::jolie::workers(&ScriptsOptions {
+        jolie: JolieOptions { wall_ms: 60_000, ..JolieOptions::default() },
+        ..ScriptsOptions::default()
+    })
+    .await;
     conforms(&workers, Language::Jolie).await;
     workers.stop().await;
 }

@@ -25,11 +25,6 @@ pub(crate) fn home() -> PathBuf {
     crate::app::cache().join("jolie")
 }
 
-/// The setting that names it.
-pub(crate) fn setting() -> (&'static str, String) {
-    ("scripts.jolie.home", format!("{:?}", home().to_str().unwrap()))
-}
-
 /// Real workers, of Jolie too.
 pub(crate) async fn workers(options: &ScriptsOptions) -> Workers {
     workers_at(&home(), options).await

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use parlor::config::jolie::JolieOptions;
 use parlor::config::scripts::ScriptsOptions;
 use parlor::ids::{ConversationId, UserId};
 use parlor::script::call::{Direction, Input, Language, SourceHash};
@@ -71,7 +72,8 @@ fn written(direction: Direction, effects: &Effects, body: &str) -> Value {
 
 #[tokio::test]
 async fn every_template_gives_what_its_samples_say() {
-    let options = ScriptsOptions::default();
+    let jolie = JolieOptions { wall_ms: 60_000, ..JolieOptions::default() };
+    let options = ScriptsOptions { jolie, ..ScriptsOptions::default() };
     let workers = crate::jolie::workers(&options).await;
     let templates = templates();
     assert!(templates.len() >= 13, "{}", templates.len());

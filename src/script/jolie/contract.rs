@@ -88,6 +88,8 @@ fn bounded(text: &str, most: usize) -> &str {
 /// A fault as its owner knows it: by the name that was thrown.
 #[must_use]
 pub fn fault(words: &str) -> String {
+    // Where in the interpreter it happened is of no use to anybody here.
+    let words = words.split("\n\tat ").next().unwrap_or_default();
     match words.find(UNHANDLED) {
         Some(at) => words.get(at + UNHANDLED.len()..).unwrap_or_default().trim().replacen("\nContent (if any)", "", 1),
         None => words.to_owned(),

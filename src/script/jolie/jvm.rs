@@ -218,6 +218,9 @@ pub fn become_java(home: &Path, isolated: bool, as_root: bool, memory: u64) -> a
 fn flags(memory: u64) -> Vec<OsString> {
     let heap = format!("-Xmx{}k", memory / HEAP_PART / 1024);
     let fixed = [
+        // What it says of itself would stand between the frames.
+        "-Xlog:disable",
+        "-XX:+DisplayVMOutputToStderr",
         "-Xss256k",
         "-XX:+UseSerialGC",
         "-XX:TieredStopAtLevel=1",
@@ -253,5 +256,7 @@ fn greeting(output: &mut File) -> Result<Confinement, String> {
 }
 
 fn ended(child: &mut Child) -> String {
+    // It may live, and wait for what is never asked.
+    let _ = child.kill();
     child.wait().map_or_else(|error| error.to_string(), |status| status.to_string())
 }

@@ -30,6 +30,9 @@ const WAITING: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// An owner who has asked for nothing for so long gives the place up, when there is no spare.
 const RESTED: Duration = Duration::from_secs(1);
+/// How often something is asked that a worker left undone because it ended. One that ends by itself has done something,
+/// so that more than one time is rare.
+const TRIES: u32 = 5;
 /// How often idle ones are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -69,6 +72,7 @@ struct Ready {
 #[derive(Debug)]
 pub(super) struct Owned {
     shared: Arc<Shared>,
+    stop: watch::Receiver<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -157,7 +161,8 @@ fn provide(places: &mut [Place], waiting: usize) -> bool {
 
 /// The place of an owner, or one that is free.
 fn take(places: &mut [Place], owner: UserId, most: u32) -> Option<(usize, u64, mpsc::Sender<Order>)> {
-    let of = |wanted: Option<UserId>| move |place: &Place| matches!(place, Place::Ready(ready) if ready.owner == wanted && ready.runs < most);
+    let takes = |ready: &Ready| ready.runs < most && !ready.orders.is_closed();
+    let of = |wanted: Option<UserId>| move |place: &Place| matches!(place, Place::Ready(ready) if ready.owner == wanted && takes(ready));
     let at = places.iter().position(of(Some(owner))).or_else(|| places.iter().position(of(None)))?;
     let Some(Place::Ready(ready)) = places.get_mut(at) else { return None };
     ready.owner = Some(owner);
@@ -191,14 +196,26 @@ impl Owned {
         };
         let mut tasks: Vec<JoinHandle<()>> = (0..keeping.places).map(seat).collect();
         tasks.push(tokio::spawn(sweep(shared.clone(), stop.clone())));
-        Self { shared, tasks: Mutex::new(tasks) }
+        Self { shared, stop: stop.clone(), tasks: Mutex::new(tasks) }
     }
 
-    /// Has it done by the owner's worker; once more when somebody from outside killed that.
-    pub(super) async fn ask(&self, owner: UserId, work: Work) -> Answer {
-        match self.ask_once(owner, work, false).await {
-            Answer::Suspect(work) => self.ask_once(owner, work, true).await,
-            answer => answer,
+    /// Has it done by the owner's worker; by another when that ended before it began, or when somebody from outside
+    /// killed it.
+    pub(super) async fn ask(&self, owner: UserId, mut work: Work) -> Answer {
+        let mut stop = self.stop.clone();
+        let answer = async {
+            for time in 0..TRIES {
+                match self.ask_once(owner, work, time > 0).await {
+                    Answer::Suspect(again) => work = again,
+                    answer => return answer,
+                }
+            }
+            Answer::Failed(unavailable(format!("{TRIES} workers ended before they could do it")))
+        };
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => Answer::Failed(unavailable("the workers have been stopped")),
+            answer = answer => answer,
         }
     }
 
@@ -210,11 +227,10 @@ impl Owned {
         };
         let (answer, answered) = oneshot::channel();
         let order = Order { work, answer, since, once_more };
-        let sent = taken.orders.send(order).await.is_ok();
-        match if sent { answered.await.ok() } else { None } {
-            Some(answer) => answer,
-            None => Answer::Failed(unavailable("the worker was stopped")),
+        if let Err(unsent) = taken.orders.send(order).await {
+            return Answer::Suspect(unsent.0.work);
         }
+        answered.await.unwrap_or_else(|_| Answer::Failed(unavailable("the worker was stopped")))
     }
 
     async fn place(&self, owner: UserId) -> Result<Taken, String> {
@@ -325,6 +341,7 @@ async fn keep(seat: &mut Seat, shared: &Shared, at: usize) {
         let (owner, busy, runs, used) = (None, 0, 0, Instant::now());
         set(shared, at, Place::Ready(Ready { orders, life, owner, busy, runs, used }));
         let next = seat.serve(None, &mut backoff).await;
+        seat.close();
         // One that was told to go has not gone yet.
         seat.end(Duration::ZERO).await;
         left(shared, at, life);
@@ -381,7 +398,9 @@ mod tests {
 
     fn ready(owner: Option<i64>, busy: u32, rested: Duration) -> Place {
         let used = Instant::now().checked_sub(rested).unwrap();
-        let orders = mpsc::channel(1).0;
+        let (orders, received) = mpsc::channel(1);
+        // It is there as long as the test.
+        Box::leak(Box::new(received));
         Place::Ready(Ready { orders, life: 1, owner: owner.map(UserId), busy, runs: 0, used })
     }
 
@@ -414,6 +433,15 @@ mod tests {
         let mut places = vec![ready(Some(1), 0, LONG)];
         assert!(take(&mut places, UserId(1), 2).is_some() && take(&mut places, UserId(1), 2).is_some());
         assert!(take(&mut places, UserId(1), 2).is_none());
+    }
+
+    #[test]
+    fn a_worker_that_has_ended_is_not_asked_although_nobody_has_seen_it_yet() {
+        let mut places = vec![ready(Some(1), 0, LONG), ready(None, 0, LONG)];
+        if let Place::Ready(ready) = &mut places[0] {
+            ready.orders = mpsc::channel(1).0;
+        }
+        assert_eq!(take(&mut places, UserId(1), 2).map(|(at, ..)| at), Some(1));
     }
 
     #[test]

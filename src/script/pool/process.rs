@@ -143,7 +143,7 @@ impl Process {
         }
         match self.child.wait().await {
             Ok(status) => Ending::of(status, by_itself),
-            Err(error) => Ending { words: format!(" (not reaped: {error})"), from_outside: false },
+            Err(error) => Ending { words: format!(" (not reaped: {error})"), ..Ending::default() },
         }
     }
 }
@@ -155,6 +155,8 @@ pub(super) struct Ending {
     pub(super) words: String,
     /// Somebody else killed it, by a signal that no script can send: its filter allows no such call.
     pub(super) from_outside: bool,
+    /// It ended by itself, with nothing to complain of.
+    pub(super) took_leave: bool,
 }
 
 impl Ending {
@@ -172,7 +174,7 @@ impl Ending {
             (None, None) => String::new(),
         };
         let from_outside = by_itself && matches!(status.signal(), Some(KILL | TERM));
-        Self { words, from_outside }
+        Self { words, from_outside, took_leave: by_itself && status.success() }
     }
 }
 

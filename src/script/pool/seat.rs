@@ -157,6 +157,12 @@ impl Seat {
         ending
     }
 
+    /// Takes no more orders; those that wait are for another.
+    pub(super) fn close(&mut self) {
+        self.orders.close();
+        elsewhere(std::iter::from_fn(|| self.orders.try_recv().ok()));
+    }
+
     /// Has the worker do what there is, until one of them ends. `None`: nobody can ask for anything any more.
     pub(super) async fn serve(&mut self, pending: Option<Order>, backoff: &mut BackOff) -> Option<Next> {
         let process = self.process.as_mut()?;
@@ -175,8 +181,9 @@ impl Seat {
         let Some(reason) = end.reason() else {
             return matches!(end, End::Idle).then_some(Next { wait: Duration::ZERO, once_more: None });
         };
-        if self.lane == Lane::Own && answered && in_flight == 0 && matches!(end, End::Ended) {
-            // It told what it had come up against, and knows that it is not to be used again.
+        if self.lane == Lane::Own && answered && ending.took_leave {
+            // It knows that it is not to be used again. What reached it after that it has not begun.
+            elsewhere(suspects);
             return Some(Next { wait: Duration::ZERO, once_more: None });
         }
         metrics::script_worker_death(reason);
@@ -329,6 +336,14 @@ fn suspect(mut suspects: VecDeque<Order>) {
             // Gone in between: then nobody wants it done again.
             let _ = order.answer.send(Answer::Suspect(order.work));
         }
+    }
+}
+
+/// These have not been begun: whoever waits for them asks another worker.
+fn elsewhere(orders: impl IntoIterator<Item = Order>) {
+    for order in orders {
+        // Gone in between: then nobody wants it done.
+        let _ = order.answer.send(Answer::Suspect(order.work));
     }
 }
 

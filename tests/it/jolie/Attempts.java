@@ -55,6 +55,7 @@ public final class Host {
   private static void all() {
     attempt("files", () -> Arrays.toString(sorted(new File("/").list())));
     attempt("passwd", () -> Files.readString(Path.of("/etc/passwd")));
+    attempt("see-passwd", () -> new File("/etc/passwd").exists() ? "there" : "nothing");
     attempt("processes", () -> new File("/proc/1").exists() ? "there" : "nothing");
     attempt("write", () -> write("/tmp/parlor-attempt"));
     attempt("write-here", () -> write("parlor-attempt"));

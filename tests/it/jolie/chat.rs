@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::setting;
+use super::home;
 use crate::app::{Account, PATIENCE, Reply, TestApp, reply};
 
 const INCOMING: &str = r#"include "console.iol"
@@ -37,6 +37,13 @@ main {
 }
 "#;
 
+/// A server with the interpreter, patient where processors are short.
+async fn with_jolie(settings: &[(&str, &str)]) -> TestApp {
+    let home = format!("{:?}", home().to_str().unwrap());
+    let all = [("scripts.jolie.home", home.as_str()), ("scripts.jolie.wall_ms", "60000")];
+    TestApp::with(&[&all, settings].concat()).await
+}
+
 async fn upload(app: &TestApp, of: &Account, direction: &str, source: &str) -> Reply {
     let request = app.request(reqwest::Method::POST, &format!("users/me/scripts/{direction}"), Some(of));
     reply(request.header("content-type", "text/x-jolie").body(source.to_owned())).await
@@ -56,8 +63,7 @@ async fn inbox(app: &TestApp, of: &Account, count: usize) -> Vec<String> {
 
 #[tokio::test]
 async fn a_chat_with_scripts_in_both_directions() {
-    let setting = setting();
-    let app = TestApp::with(&[(setting.0, &setting.1)]).await;
+    let app = with_jolie(&[]).await;
     let [ada, bob] = [app.register("ada").await, app.register("bob").await];
     activate(&app, &ada, "outgoing", OUTGOING).await;
     activate(&app, &bob, "incoming", INCOMING).await;
@@ -83,8 +89,7 @@ async fn a_chat_with_scripts_in_both_directions() {
 
 #[tokio::test]
 async fn a_source_that_does_not_compile_is_refused_with_its_place_and_a_draft_can_be_tried() {
-    let setting = setting();
-    let app = TestApp::with(&[(setting.0, &setting.1)]).await;
+    let app = with_jolie(&[]).await;
     let ada = app.register("ada").await;
     for (source, line, column, words) in [
         ("main {\n  x = \n}", 3, 1, "expected expression"),
@@ -117,8 +122,7 @@ async fn without_an_interpreter_an_upload_says_so_in_one_sentence_and_nothing_el
 
 #[tokio::test]
 async fn a_script_that_fails_over_and_over_is_switched_off() {
-    let setting = setting();
-    let app = TestApp::with(&[(setting.0, &setting.1), ("scripts.max_failures", "3")]).await;
+    let app = with_jolie(&[("scripts.max_failures", "3")]).await;
     let [ada, bob] = [app.register("ada").await, app.register("bob").await];
     activate(&app, &bob, "incoming", "main { throw( Oh ) }").await;
     for n in 0..4 {

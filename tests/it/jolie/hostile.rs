@@ -11,12 +11,16 @@ use parlor::ids::UserId;
 use parlor::script::call::{Language, Ran, Severity, Wanted};
 use parlor::script::pool::Workers;
 
-use super::{answer, answering, incoming, job, options, workers};
+use super::{answering, incoming, job, options, workers};
 
 const HOSTILE: i64 = 66;
 const OTHER: i64 = 2;
+/// Runs of one case, at most: where processors are short, one that does nothing wrong may not be done within the wall limit.
+const TRIES: u32 = 4;
+/// What is said then.
+const HUNG: &str = "gave no answer";
 /// How long a case may take: the wall limit, and a Java that is started after it, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 struct Case {
     name: String,
@@ -61,28 +65,52 @@ async fn comes_to(workers: &Workers, case: &Case) -> (String, String) {
     }
 }
 
+/// What it comes to, and whether that is what it says of itself.
+async fn fits(workers: &Workers, case: &Case) -> Result<(), String> {
+    for time in 1.. {
+        let (kind, detail) = comes_to(workers, case).await;
+        for leak in ["root:", "nobody:", "PATH=", "HOME="] {
+            assert!(!detail.contains(leak), "{}: {detail}", case.name);
+        }
+        if case.kinds.contains(&kind) && detail.contains(&case.detail) {
+            return Ok(());
+        }
+        if !detail.contains(HUNG) || time == TRIES {
+            let Case { name, kinds, detail: expected, .. } = case;
+            return Err(format!("{name}: expected {kinds:?} {expected:?}, came to {kind} {detail:?}"));
+        }
+    }
+    unreachable!("the loop ends by itself");
+}
+
+/// Whether an owner is served as before.
+async fn serves(workers: &Workers, owner: i64, good: &str) -> Result<(), String> {
+    for time in 1.. {
+        let ran = incoming(workers, owner, good).await;
+        match &ran.outcome {
+            Ok(Wanted::Incoming { replies, .. }) if replies.len() == 1 => return Ok(()),
+            Err(failure) if failure.detail.contains(HUNG) && time < TRIES => {}
+            other => return Err(format!("{owner} has {other:?}")),
+        }
+    }
+    unreachable!("the loop ends by itself");
+}
+
 #[tokio::test]
 async fn each_comes_to_what_it_says_and_harms_nobody() {
     let cases = cases();
     assert!(cases.len() >= 20, "{} cases", cases.len());
-    let workers = workers(&options(JolieOptions { workers: 3, wall_ms: 4000, ..Default::default() })).await;
+    let workers =
+        workers(&options(JolieOptions { workers: 3, cpu_ms: 250, wall_ms: 12_000, ..Default::default() })).await;
     let good = answering("include \"math.iol\"", "\"here\"");
-    assert_eq!(answer(&incoming(&workers, OTHER, &good).await), "here");
+    assert_eq!(serves(&workers, OTHER, &good).await, Ok(()));
     let mut objections = Vec::new();
     for case in &cases {
-        let (kind, detail) = tokio::time::timeout(PATIENCE, comes_to(&workers, case)).await.expect(&case.name);
-        if !case.kinds.contains(&kind) || !detail.contains(&case.detail) {
-            objections
-                .push(format!("{}: expected {:?} {:?}, came to {kind} {detail:?}", case.name, case.kinds, case.detail));
-        }
-        for leak in ["root:", "nobody:", "PATH=", "HOME="] {
-            assert!(!detail.contains(leak), "{}: {detail}", case.name);
-        }
+        let found = tokio::time::timeout(PATIENCE, fits(&workers, case)).await.expect(&case.name);
+        objections.extend(found.err());
         for owner in [OTHER, HOSTILE] {
-            let ran = tokio::time::timeout(PATIENCE, incoming(&workers, owner, &good)).await.expect(&case.name);
-            if !matches!(&ran.outcome, Ok(Wanted::Incoming { replies, .. }) if replies.len() == 1) {
-                objections.push(format!("{}: afterwards {owner} has {:?}", case.name, ran.outcome));
-            }
+            let found = tokio::time::timeout(PATIENCE, serves(&workers, owner, &good)).await.expect(&case.name);
+            objections.extend(found.err().map(|what| format!("{}: afterwards {what}", case.name)));
         }
     }
     assert!(objections.is_empty(), "{}", objections.join("\n"));

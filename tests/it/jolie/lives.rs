@@ -1,6 +1,6 @@
 //! Who has which interpreter, and for how long.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parlor::config::jolie::JolieOptions;
 use parlor::config::scripts::ScriptsOptions;
@@ -32,6 +32,24 @@ fn processes(memory_mib: u64) -> Vec<(u32, Vec<u32>)> {
     found.map(|pid| (pid, children(pid))).collect()
 }
 
+/// Waits until a process has ended; it may be there still, until it is reaped.
+async fn gone(pid: u32) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        if state.is_empty() || state.contains(") Z") {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{pid} lives on");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Where processors are short, nothing that is right must be killed.
+fn patient() -> JolieOptions {
+    JolieOptions { wall_ms: 60_000, ..Default::default() }
+}
+
 fn kill(pid: u32) {
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
@@ -39,7 +57,7 @@ fn kill(pid: u32) {
 
 #[tokio::test]
 async fn the_same_seed_and_clock_give_the_same_in_another_interpreter() {
-    let workers = workers(&options(JolieOptions { workers: 2, runs: 1, ..Default::default() })).await;
+    let workers = workers(&options(JolieOptions { workers: 2, runs: 1, ..patient() })).await;
     let source = answering("include \"math.iol\"\ninclude \"time.iol\"", "r + t")
         .replace("result.action", "random@Math()( r ); getCurrentDateTime@Time()( t );\n  result.action");
     let first = incoming(&workers, 2, &source).await;
@@ -51,7 +69,7 @@ async fn the_same_seed_and_clock_give_the_same_in_another_interpreter() {
 
 #[tokio::test]
 async fn more_owners_than_places_are_all_served_and_none_in_anothers_interpreter() {
-    let workers = workers(&options(JolieOptions { workers: 2, ..Default::default() })).await;
+    let workers = workers(&options(JolieOptions { workers: 2, ..patient() })).await;
     for owner in [2, 3, 4, 2, 4, 3] {
         let ran = incoming(&workers, owner, &answering("", &format!("\"for {owner}\""))).await;
         assert_eq!(answer(&ran), format!("for {owner}"));
@@ -66,31 +84,45 @@ async fn more_owners_than_places_are_all_served_and_none_in_anothers_interpreter
 
 #[tokio::test]
 async fn a_run_that_ends_its_interpreter_is_told_and_the_next_one_is_fine() {
-    let workers = workers(&options(JolieOptions { workers: 2, wall_ms: 10_000, ..Default::default() })).await;
+    let workers = workers(&options(JolieOptions { workers: 2, cpu_ms: 400, ..patient() })).await;
     let good = answering("", "\"here\"");
     let spin = incoming(&workers, 2, "main { while( true ) { i++ } }").await;
-    assert_eq!(failure(&spin).0, FailureKind::CpuLimit);
-    assert!(spin.cpu_micros >= 500_000 && spin.cpu_micros < 2_000_000, "{}", spin.cpu_micros);
-    assert_eq!(answer(&incoming(&workers, 2, &good).await), "here");
-    let hang = incoming(&workers, 2, "main { linkIn( never ) }").await;
-    assert_eq!(failure(&hang).0, FailureKind::WorkerKilled);
-    assert_eq!(answer(&incoming(&workers, 2, &good).await), "here");
-    let greedy = incoming(&workers, 2, "main { s = \"0123456789\"; while( true ) { s = s + s } }").await;
-    assert_eq!(failure(&greedy).0, FailureKind::HeapLimit, "{greedy:?}");
+    assert_eq!(failure(&spin).0, FailureKind::CpuLimit, "{spin:?}");
+    assert!(spin.cpu_micros >= 400_000 && spin.cpu_micros < 2_000_000, "{}", spin.cpu_micros);
     assert_eq!(answer(&incoming(&workers, 2, &good).await), "here");
     workers.stop().await;
 }
 
 #[tokio::test]
+async fn a_run_that_takes_all_memory_is_told_and_the_next_one_is_fine() {
+    let workers = workers(&options(JolieOptions { workers: 2, cpu_ms: 20_000, ..patient() })).await;
+    let greedy = incoming(&workers, 2, "main { s = \"0123456789\"; while( true ) { s = s + s } }").await;
+    assert_eq!(failure(&greedy).0, FailureKind::HeapLimit, "{greedy:?}");
+    assert_eq!(answer(&incoming(&workers, 2, &answering("", "\"here\"")).await), "here");
+    workers.stop().await;
+}
+
+#[tokio::test]
+async fn a_run_that_does_nothing_is_killed_at_the_wall_limit_and_its_java_goes_with_it() {
+    let workers = workers(&options(JolieOptions { workers: 1, memory_mib: 131, ..Default::default() })).await;
+    let begin = Instant::now();
+    let hangs = "main { linkIn( never ) }";
+    let (hang, before) = tokio::join!(incoming(&workers, 2, hangs), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        processes(131)
+    });
+    assert_eq!(failure(&hang).0, FailureKind::WorkerKilled);
+    assert!(begin.elapsed() >= Duration::from_secs(3));
+    assert!(before.iter().any(|(_, java)| !java.is_empty()), "{before:?}");
+    for java in before.iter().flat_map(|(_, java)| java) {
+        gone(*java).await;
+    }
+    workers.stop().await;
+}
+
+#[tokio::test]
 async fn a_worker_that_is_killed_in_the_middle_of_a_run_has_it_made_once_more_and_its_java_goes_with_it() {
-    let workers = workers(&options(JolieOptions {
-        workers: 1,
-        memory_mib: 129,
-        cpu_ms: 20_000,
-        wall_ms: 60_000,
-        ..Default::default()
-    }))
-    .await;
+    let workers = workers(&options(JolieOptions { workers: 1, memory_mib: 129, cpu_ms: 20_000, ..patient() })).await;
     let slow = answering("", "\"made \" + i").replace("result.action", "while( i < 200000 ) { i++ };\n  result.action");
     assert!(incoming(&workers, 2, &answering("", "\"here\"")).await.outcome.is_ok());
     let before = processes(129);
@@ -104,8 +136,7 @@ async fn a_worker_that_is_killed_in_the_middle_of_a_run_has_it_made_once_more_an
     let after = processes(129);
     assert!(after.len() == 1 && after[0].0 != before[0].0, "{before:?} {after:?}");
     for java in &before[0].1 {
-        let state = std::fs::read_to_string(format!("/proc/{java}/stat")).unwrap_or_default();
-        assert!(state.is_empty() || state.contains(") Z"), "{java} lives on: {state}");
+        gone(*java).await;
     }
     workers.stop().await;
     assert_eq!(processes(129), [], "nothing is left");
@@ -113,8 +144,7 @@ async fn a_worker_that_is_killed_in_the_middle_of_a_run_has_it_made_once_more_an
 
 #[tokio::test]
 async fn an_owner_who_rests_gives_the_interpreter_back_and_the_spare_stays() {
-    let workers =
-        workers(&options(JolieOptions { workers: 2, memory_mib: 130, idle_seconds: 1, ..Default::default() })).await;
+    let workers = workers(&options(JolieOptions { workers: 2, memory_mib: 130, idle_seconds: 1, ..patient() })).await;
     assert!(incoming(&workers, 2, &answering("", "\"here\"")).await.outcome.is_ok());
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     // First a spare is started beside it, then it ends.
@@ -133,7 +163,7 @@ async fn an_owner_who_rests_gives_the_interpreter_back_and_the_spare_stays() {
 
 #[tokio::test]
 async fn a_message_of_any_length_goes_in_and_an_output_has_a_bound() {
-    let workers = workers(&options(JolieOptions::default())).await;
+    let workers = workers(&options(patient())).await;
     let length = answering("include \"string_utils.iol\"", "string( n )").replace(
         "result.action",
         "getJsonValue@JsonUtils( args[0] )( m ); length@StringUtils( m.messageBody )( n );\n  result.action",

@@ -786,7 +786,7 @@ export interface components {
          * @description What a source is written in.
          * @enum {string}
          */
-        Language: "luau";
+        Language: "luau" | "jolie";
         /** @description A language that scripts may be written in. */
         LanguageBody: {
             /** @description Whether this server runs it. */
@@ -1112,7 +1112,7 @@ export interface components {
                 /** @description What it is written in. */
                 language: components["schemas"]["Language"];
                 /**
-                 * @description Its name, that of its file.
+                 * @description Its name, that of its file; in another language than Luau with that behind it.
                  * @example first-contact
                  */
                 name: string;
@@ -1382,7 +1382,7 @@ export interface components {
             /** @description What it is written in. */
             language: components["schemas"]["Language"];
             /**
-             * @description Its name, that of its file.
+             * @description Its name, that of its file; in another language than Luau with that behind it.
              * @example first-contact
              */
             name: string;
@@ -2763,6 +2763,7 @@ export interface operations {
         /** @description The source, in UTF-8 */
         requestBody: {
             content: {
+                "text/x-jolie": string;
                 "text/x-luau": string;
             };
         };
@@ -2834,6 +2835,15 @@ export interface operations {
             };
             /** @description `rate_limited`, with `Retry-After` */
             429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `language_unavailable`: this server has no interpreter for it */
+            501: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3096,6 +3106,15 @@ export interface operations {
             };
             /** @description `rate_limited`, with `Retry-After` */
             429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `language_unavailable`: this server has no interpreter for it */
+            501: {
                 headers: {
                     [name: string]: unknown;
                 };

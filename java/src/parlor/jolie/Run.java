@@ -13,7 +13,7 @@ import jolie.runtime.Value;
 /** One run of a script: what it reads and prints, and what became of it. The services find theirs by the interpreter. */
 public final class Run {
   /** How long threads of a run that has come to its end are waited for; with some left, this process is not used again. */
-  private static final long PATIENCE_MILLIS = 50;
+  private static final long PATIENCE_MILLIS = 200;
   /** Characters of what is said of faults. */
   private static final int FAULT_CHARACTERS = 2000;
   private static final Map<Interpreter, Run> RUNS = new ConcurrentHashMap<>();

@@ -120,6 +120,7 @@ fn outgoing_wants_a_body_within_the_bound() {
 fn a_fault_is_told_by_its_name() {
     assert_eq!(fault("[script.ol] Thrown unhandled fault: Bad\nContent (if any):string = \"x\""), "Bad:string = \"x\"");
     assert_eq!(fault("something else"), "something else");
+    assert_eq!(fault("java.lang.Error: no\n\tat jolie.Interpreter\n\tat jolie.Other"), "java.lang.Error: no");
 }
 
 #[test]
