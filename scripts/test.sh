@@ -16,6 +16,11 @@ if [ "${PARLOR_WEB:-yes}" != no ]; then
 fi
 
 echo
+# What failed is told once more at the end, where one looks: what each said last.
+awk -v most=25 'function told() { if (name == "") return; print name; for (n = (count > most ? count - most : 0); n < count; n++) print "    " line[n] }
+  /^---- .* stdout ----$/ { told(); name = "of " $2 ":"; count = 0; next }
+  /^(failures:|test result:)/ { told(); name = ""; next }
+  name != "" && $0 != "" { line[count++] = substr($0, 1, 400) }' "$log"
 # A test that failed is named twice by cargo: in its binary's list and again under "failures:".
 grep -E '^test .* (\.\.\. )?FAILED$' "$log" | sort -u || true
 awk '/^test result:/ { binaries++; passed += $4; failed += $6; ignored += $8 }

@@ -249,7 +249,7 @@ impl Bus for EmbeddedBus {
 
     fn health(&self) -> Result<(), Arc<str>> {
         if self.stats().refusing {
-            return Err("the disk is full or does not take writes: nothing is accepted".into());
+            return Err("the disk is full or does not take writes: messages are refused until it does".into());
         }
         Ok(())
     }

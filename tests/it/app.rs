@@ -21,7 +21,7 @@ pub(crate) use raw::{Frame, Raw};
 pub(crate) use socket::{ConnectOptions, Socket};
 
 /// How long anything that must happen may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The password of every account.
 pub(crate) const PASSWORD: &str = "correct horse battery";
 

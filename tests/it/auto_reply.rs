@@ -1,7 +1,7 @@
 //! The standing auto-reply, as two people who chat meet it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parlor::ids::{ConversationId, UserId};
 use serde_json::{Value, json};
@@ -16,12 +16,20 @@ async fn set(app: &TestApp, of: &Account, text: &str, repeat_after: u32) {
     assert_eq!(app.put("users/me/auto-reply", of, &settings).await.assert(200).json, settings);
 }
 
-/// The automatic messages of an inbox, after a while in which more might come.
-async fn automatic(app: &TestApp, of: &Account) -> Vec<Value> {
+/// The automatic messages of an inbox once there are `count`, and after a while in which more might come.
+async fn automatic(app: &TestApp, of: &Account, count: usize) -> Vec<Value> {
+    let deadline = Instant::now() + PATIENCE;
+    let read = async || {
+        let mut all = app.inbox(of, 0).await;
+        all.retain(|message| message["fromAutoReply"] == true);
+        all
+    };
+    while read().await.len() < count {
+        assert!(Instant::now() < deadline, "not {count} automatic messages");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     tokio::time::sleep(QUIET).await;
-    let mut all = app.inbox(of, 0).await;
-    all.retain(|message| message["fromAutoReply"] == true);
-    all
+    read().await
 }
 
 fn conversation(of: &[&Account]) -> String {
@@ -43,18 +51,18 @@ async fn a_sender_is_answered_once_also_across_a_restart_and_again_with_another_
         assert_eq!(came[1]["conversationId"], conversation(&[&ada, &bob]).as_str());
     }
     at_ada.accepted(send_frame(&[&bob], "still there?", "2")).await;
-    assert_eq!(automatic(&app, &ada).await.len(), 1);
+    assert_eq!(automatic(&app, &ada, 1).await.len(), 1);
     app.restart().await;
     app.send(&ada, &[&bob], "and now?").await;
-    assert_eq!(automatic(&app, &ada).await.len(), 1, "remembered");
+    assert_eq!(automatic(&app, &ada, 1).await.len(), 1, "remembered");
     set(&app, &bob, "back soon", 3600).await;
     app.send(&ada, &[&bob], "hm").await;
-    let answers = automatic(&app, &ada).await;
+    let answers = automatic(&app, &ada, 2).await;
     assert_eq!((answers.len(), &answers[1]["messageBody"]), (2, &json!("back soon")));
     let off = json!({"enabled": false, "text": "back soon", "repeatAfterSeconds": 0});
     app.put("users/me/auto-reply", &bob, &off).await.assert(200);
     app.send(&ada, &[&bob], "now?").await;
-    assert_eq!(automatic(&app, &ada).await.len(), 2, "switched off");
+    assert_eq!(automatic(&app, &ada, 2).await.len(), 2, "switched off");
 }
 
 #[tokio::test]
@@ -84,14 +92,14 @@ async fn a_message_to_many_is_answered_to_its_sender_alone() {
     set(&app, &bob, "bob is away", 3600).await;
     set(&app, &carol, "carol is away", 3600).await;
     app.send(&ada, &[&bob, &carol], "hello all").await;
-    let mut answers = automatic(&app, &ada).await;
+    let mut answers = automatic(&app, &ada, 2).await;
     answers.sort_by_key(|answer| answer["senderId"].as_i64());
     let told: Vec<_> =
         answers.iter().map(|answer| (&answer["messageBody"], answer["conversationId"].clone())).collect();
     let of = |other| json!(conversation(&[&ada, other]));
     assert_eq!(told, [(&json!("bob is away"), of(&bob)), (&json!("carol is away"), of(&carol))]);
     for (who, body) in [(&bob, "bob is away"), (&carol, "carol is away")] {
-        let own = automatic(&app, who).await;
+        let own = automatic(&app, who, 1).await;
         assert_eq!((own.len(), &own[0]["messageBody"]), (1, &json!(body)), "one's own, as for every sender");
     }
 }
@@ -131,7 +139,7 @@ async fn kill_9_neither_loses_an_answer_nor_doubles_one() {
     }
     for sender in &senders {
         let mut came: BTreeMap<String, usize> = BTreeMap::new();
-        for message in automatic(&app, sender).await {
+        for message in automatic(&app, sender, ROUNDS * EACH + 1).await {
             *came.entry(message["messageBody"].as_str().unwrap().to_owned()).or_default() += 1;
         }
         assert_eq!(came, [("always".to_owned(), ROUNDS * EACH), ("once".to_owned(), 1)].into());

@@ -32,5 +32,6 @@ mod pool;
 mod redis;
 mod scripts;
 mod socket;
+mod spread;
 mod stages;
 mod templates;

@@ -10,21 +10,21 @@ use crate::app::redis::Redis;
 use crate::app::{PATIENCE, TestApp, send_frame};
 
 /// What the nodes share.
-struct Ground {
+pub(crate) struct Ground {
     database: Database,
     redis: Redis,
-    prefix: String,
+    pub(crate) prefix: String,
     sources: tempfile::TempDir,
 }
 
 impl Ground {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let prefix = format!("nodes-{}", uuid::Uuid::new_v4().simple());
         let database = Postgres::shared().database("template1");
         Self { database, redis: Redis::start().await, prefix, sources: tempfile::tempdir().unwrap() }
     }
 
-    async fn node(&self, more: &[(&str, &str)]) -> TestApp {
+    pub(crate) async fn node(&self, more: &[(&str, &str)]) -> TestApp {
         let quoted = |text: &str| format!("{text:?}");
         let settings = [
             ("kafka_brokers", quoted(&Kafka::shared().bootstrap())),

@@ -60,7 +60,7 @@ test('as names: what the server takes as one, and what a hostile server would se
   await who.page.reload();
   await expect(who.page.locator('.row-title')).toHaveText(HOSTILE[1] as string);
   await who.page.locator('.row').click();
-  await expect(who.page.getByRole('heading', { level: 2 })).toHaveText(HOSTILE[1] as string);
+  await expect(who.page.getByRole('heading', { level: 1 })).toHaveText(HOSTILE[1] as string);
 });
 
 test('what is injected all the same does not run', async ({ browser, server }) => {

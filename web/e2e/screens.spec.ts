@@ -28,8 +28,6 @@ for (const [name, scheme, viewport] of [
   ['phone', 'light', { width: 390, height: 780 }],
 ] as const) {
   test(`every screen, ${name}`, async ({ browserOf, server }) => {
-    // To be taken out when it was seen to pass from beginning to end.
-    test.fixme(name === 'phone', 'fails on the phone: not yet mended');
     test.setTimeout(300_000);
     await server.admin('root');
     const account = { username: 'root', password: 'correct horse' };

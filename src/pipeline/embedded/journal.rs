@@ -71,8 +71,8 @@ pub(super) struct Journal {
     positions_due: bool,
     /// No marker stands behind the last records yet. A start can tell damage to them from a torn write only by one.
     unsealed: bool,
-    /// The disk does not take writes: said once, not at every attempt.
-    refusing: bool,
+    /// How many bytes the disk did not take last, while it takes no writes: said once, not at every attempt.
+    refusing: Option<usize>,
 }
 
 /// Everything taken from the line at once.
@@ -128,7 +128,7 @@ impl Journal {
             buffer: Vec::new(),
             positions_due: false,
             unsealed: false,
-            refusing: false,
+            refusing: None,
         };
         journal.count_files();
         journal
@@ -151,7 +151,7 @@ impl Journal {
     fn gather(&mut self) -> Round {
         let mut round = Round::default();
         // While the disk takes nothing it is tried by itself: nobody may be sending who would find it well again.
-        if self.positions_due || self.unsealed || self.refusing {
+        if self.positions_due || self.unsealed || self.refusing.is_some() {
             match self.inbox.recv_timeout(self.options.position_flush()) {
                 Ok(command) => self.take(&mut round, command),
                 Err(RecvTimeoutError::Timeout) => round.quiet = true,
@@ -245,7 +245,7 @@ impl Journal {
             }
             _ => format!("cannot write {path}: {error}; nothing was accepted"),
         };
-        if !std::mem::replace(&mut self.refusing, true) {
+        if self.refusing.replace(self.buffer.len()).is_none() {
             Counters::set(&self.shared.counters.refusing, 1);
             tracing::error!(reason, "the bus takes no records for now");
         }

@@ -139,6 +139,12 @@ impl Log {
         Ok(())
     }
 
+    /// Whether the disk says that so many bytes are free; true if it does not say.
+    pub(super) fn has_space_for(&self, bytes: usize) -> bool {
+        let Ok(disk) = rustix::fs::fstatvfs(&self.active.file) else { return true };
+        disk.f_bavail.saturating_mul(disk.f_frsize) >= bytes as u64
+    }
+
     /// Makes all that was written durable.
     pub(super) fn sync(&mut self) -> Result<(), Fault> {
         if self.active.durable < self.active.length {

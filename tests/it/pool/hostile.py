@@ -154,7 +154,7 @@ def main(what):
         if b"segv-now" in rest: os.kill(os.getpid(), signal.SIGSEGV)
         if b"hang-now" in rest: time.sleep(60)
         if b"work" in rest:
-            while time.process_time() < 0.3: pass
+            while time.process_time() < 0.2: pass
         if b"kill-now" in rest: os.kill(os.getpid(), signal.SIGKILL)
         if b"term-now" in rest: os.kill(os.getpid(), signal.SIGTERM)
         if b"kill-once " in rest:

@@ -41,7 +41,7 @@ async fn nobody_waits_for_one_that_could_not_be_started_the_last_time() {
         let start = Instant::now();
         let ran = workers.run(job(1, FORWARD, "hello")).await;
         assert_eq!(kind(&ran), Some(FailureKind::Unavailable));
-        assert!(start.elapsed() < Duration::from_millis(700), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}: as long as a start may take", start.elapsed());
     }
     workers.stop().await;
 }
@@ -158,13 +158,13 @@ async fn the_one_alone_is_ended_when_it_was_idle_and_comes_when_it_is_wanted() {
 #[expect(clippy::disallowed_methods, reason = "the arbiter is to stand still")]
 async fn when_the_server_and_its_worker_stood_still_the_run_goes_on() {
     // As when a machine is paused, or a terminal stops the server with its children.
-    let workers = hostile_with("stands-still:/nowhere", &options(1000)).await;
+    let workers = hostile_with("stands-still:/nowhere", &options(3000)).await;
     assert!(workers.run(alone(1, "hello")).await.outcome.is_ok());
     let stop = async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let pids = || children("stands-still").into_iter().filter(|child| !child.1).map(|child| child.0);
         pids().for_each(|pid| kill_process(pid, Signal::STOP).unwrap());
-        std::thread::sleep(Duration::from_millis(1500));
+        std::thread::sleep(Duration::from_millis(3500));
         pids().for_each(|pid| kill_process(pid, Signal::CONT).unwrap());
     };
     let (ran, ()) = tokio::join!(workers.run(alone(1, "work")), stop);
@@ -172,11 +172,11 @@ async fn when_the_server_and_its_worker_stood_still_the_run_goes_on() {
     // It is excused once, not for ever.
     let stop = async {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        std::thread::sleep(Duration::from_millis(1500));
+        std::thread::sleep(Duration::from_millis(3500));
     };
     let start = Instant::now();
     let (ran, ()) = tokio::join!(workers.run(alone(1, "hang-now")), stop);
     assert_eq!(kind(&ran), Some(FailureKind::WorkerKilled));
-    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
     workers.stop().await;
 }

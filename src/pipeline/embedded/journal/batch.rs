@@ -62,7 +62,7 @@ impl Journal {
     pub(super) fn write_positions(&mut self, closing: bool) -> Result<(), Failed> {
         self.begin_batch();
         let moved = self.add_positions();
-        if moved.is_empty() && !self.unsealed && !self.refusing {
+        if moved.is_empty() && !self.unsealed && self.refusing.is_none() {
             self.positions_due = false;
             return Ok(());
         }
@@ -106,7 +106,9 @@ impl Journal {
             self.log.sync()?;
         }
         Counters::add(&self.shared.counters.bytes_written, self.buffer.len());
-        if std::mem::replace(&mut self.refusing, false) {
+        // A disk that takes a marker may still have no space for what it refused.
+        if self.refusing.is_some_and(|bytes| self.buffer.len() >= bytes || self.log.has_space_for(bytes)) {
+            self.refusing = None;
             Counters::set(&self.shared.counters.refusing, 0);
             tracing::info!("the bus takes records again");
         }

@@ -35,7 +35,7 @@ impl Journal {
         let ledger = &self.shared.ledger;
         let live = ledger.bytes().saturating_add(ledger.records().saturating_mul(segment::MAX_RECORD_OVERHEAD));
         let enough = self.options.journal_bytes.max(live.saturating_mul(4));
-        if self.log.bytes() <= enough || self.refusing {
+        if self.log.bytes() <= enough || self.refusing.is_some() {
             return Ok(false);
         }
         self.begin_batch();

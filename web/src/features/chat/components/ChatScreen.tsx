@@ -26,7 +26,7 @@ export function ChatScreen({ conversationId, people }: { conversationId?: string
   }, []);
   return (
     <main className={open ? 'chat has-open' : 'chat'}>
-      <ConversationList open={conversationId} onNew={() => setStarting(true)} />
+      <ConversationList open={conversationId} beside={open !== undefined} onNew={() => setStarting(true)} />
       {open ? (
         <Conversation key={open} conversationId={conversationId} people={people} />
       ) : (

@@ -109,7 +109,7 @@ function Head({ members, me, name, conversationId = '' }: HeadProps) {
       <Link href="/" className="icon-button only-narrow" aria-label="Back to all chats"><Icon name="back" /></Link>
       <Avatar name={others.length > 1 ? String(members.length) : title} group={others.length > 1} id={single ?? conversationId} online={online.length > 0} />
       <div className="conversation-title">
-        <h2>{title}</h2>
+        <h1>{title}</h1>
         <p className={writing.length > 0 ? 'writing' : online.length > 0 ? 'online' : ''}>{members.length > 0 && state()}</p>
       </div>
     </header>

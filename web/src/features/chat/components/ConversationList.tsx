@@ -16,10 +16,19 @@ import { usePeople } from '../hooks/usePeople.ts';
 import { useWriting } from '../hooks/useWriting.ts';
 import { titleOf } from '../hooks/titles.ts';
 
-export function ConversationList({ open, onNew }: { open?: string; onNew: () => void }) {
+interface ConversationListProps {
+  /** The conversation that stands beside the list. */
+  open?: string;
+  /** Whether anything stands beside it: then that gives the screen its heading. */
+  beside: boolean;
+  onNew: () => void;
+}
+
+export function ConversationList({ open, beside, onNew }: ConversationListProps) {
   const { user } = useLive();
   const { data, error, isPending, refetch, hasNextPage, fetchNextPage, isFetchingNextPage } = useConversations();
   const [wanted, setWanted] = useState('');
+  const Heading = beside ? 'h2' : 'h1';
   const name = usePeople([...new Set((data ?? []).flatMap((item) => item.participants))]);
   const presence = usePresence();
   const search = wanted.trim().toLowerCase();
@@ -27,7 +36,7 @@ export function ConversationList({ open, onNew }: { open?: string; onNew: () => 
   return (
     <section className="list" aria-label="Conversations">
       <header className="list-head">
-        <h1>Chats</h1>
+        <Heading className="list-title">Chats</Heading>
         <IconButton icon="plus" label="New conversation" className="filled" onClick={onNew} />
       </header>
       {(data?.length ?? 0) > 5 && (
