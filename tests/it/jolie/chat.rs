@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::home;
+use super::lives::{gone, processes_of};
 use crate::app::{Account, PATIENCE, Reply, TestApp, reply};
 
 const INCOMING: &str = r#"include "console.iol"
@@ -138,5 +139,27 @@ async fn a_script_that_fails_over_and_over_is_switched_off() {
         }
         assert!(tokio::time::Instant::now() < deadline, "{script}");
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_in_the_middle_of_runs_takes_its_interpreters_with_it() {
+    let mut app = with_jolie(&[("scripts.jolie.memory_mib", "132"), ("scripts.jolie.wall_ms", "2000")]).await;
+    let [ada, bob] = [app.register("ada").await, app.register("bob").await];
+    activate(&app, &bob, "incoming", "main { linkIn( never ) }").await;
+    activate(&app, &ada, "outgoing", "main { while( true ) { i++ } }").await;
+    for (from, to) in [(&ada, &bob), (&bob, &ada)] {
+        let message = json!({"messageBody": "hello", "recipientIds": [to.id]});
+        app.post("messages", Some(from), &message).await.assert(202);
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let before = processes_of(app.process().pid(), 132);
+    assert!(before.iter().any(|(_, java)| !java.is_empty()), "{before:?}");
+    app.kill9().await;
+    for (worker, java) in before {
+        gone(worker).await;
+        for java in java {
+            gone(java).await;
+        }
     }
 }

@@ -66,7 +66,7 @@ async fn a_java_program_can_compute_and_nothing_else() {
         let prefix = format!("{name}: ");
         report
             .lines()
-            .find_map(|line| Some(line.split_once(&prefix)?.1.to_owned()))
+            .find_map(|line| Some(line.strip_prefix(&prefix)?.to_owned()))
             .unwrap_or_else(|| panic!("{name}: {report}"))
     };
     for name in REFUSED {

@@ -13,6 +13,11 @@ use super::{BODY, answer, answering, failure, incoming, job, options, workers};
 /// The workers that this process has started and that host an interpreter with so much memory, and their Java. Each test
 /// has its own number of megabytes, because others run beside it.
 fn processes(memory_mib: u64) -> Vec<(u32, Vec<u32>)> {
+    processes_of(std::process::id(), memory_mib)
+}
+
+/// The same of another process.
+pub(super) fn processes_of(server: u32, memory_mib: u64) -> Vec<(u32, Vec<u32>)> {
     let bytes = format!("--memory\0{}", memory_mib * 1024 * 1024);
     let children = |parent: u32| -> Vec<u32> {
         let stat = |entry: std::fs::DirEntry| {
@@ -28,12 +33,12 @@ fn processes(memory_mib: u64) -> Vec<(u32, Vec<u32>)> {
         std::fs::read_to_string(format!("/proc/{pid}/cmdline"))
             .is_ok_and(|line| line.contains("--jolie") && line.contains(&bytes))
     };
-    let found = children(std::process::id()).into_iter().filter(is_jolie);
+    let found = children(server).into_iter().filter(is_jolie);
     found.map(|pid| (pid, children(pid))).collect()
 }
 
 /// Waits until a process has ended; it may be there still, until it is reaped.
-async fn gone(pid: u32) {
+pub(super) async fn gone(pid: u32) {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
