@@ -41,7 +41,8 @@ main {
 /// A server with the interpreter, patient where processors are short.
 async fn with_jolie(settings: &[(&str, &str)]) -> TestApp {
     let home = format!("{:?}", home().to_str().unwrap());
-    let all = [("scripts.jolie.home", home.as_str()), ("scripts.jolie.wall_ms", "60000")];
+    let patient = [("scripts.jolie.wall_ms", "60000"), ("scripts.wait_ms", "60000")];
+    let all = [("scripts.jolie.home", home.as_str()), patient[0], patient[1]];
     TestApp::with(&[&all, settings].concat()).await
 }
 
