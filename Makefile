@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run jolie web cluster cluster-down test lint bench soak fuzz deny clean
+.PHONY: help run jolie web cluster cluster-down test lint deploy-check bench soak fuzz deny clean
 
 # Where cargo builds, also when CARGO_TARGET_DIR says so.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -20,7 +20,7 @@ SERVER_CPUS ?= 0
 
 help: ## List the targets
 	@echo "Parlor: make TARGET"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Build for release, then serve on http://127.0.0.1:8080 with the data in ./parlor-data
 	@scripts/check-tools.sh
@@ -49,7 +49,11 @@ jolie: ## Get the interpreter of Jolie scripts, into ~/.local/share/parlor/jolie
 test: ## Run every test, with what it needs installed first, and say at the end how many passed
 	@scripts/check-tools.sh
 	@if [ -f tests/setup.sh ]; then echo "setting up: tests/setup.sh"; bash tests/setup.sh; fi
+	@scripts/deploy-check.sh
 	@scripts/test.sh --workspace
+
+deploy-check: ## Check what is in deploy/: rules and their tests, dashboards
+	@scripts/deploy-check.sh
 
 lint: ## Check format, clippy (no warning passes) and the rules of the house
 	@scripts/check-tools.sh

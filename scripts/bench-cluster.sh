@@ -9,6 +9,8 @@ cd "$(dirname "$0")/.."
 target=${TARGET:-${CARGO_TARGET_DIR:-target}}
 export CLUSTER_DIR=${CLUSTER_DIR:-$target/bench-cluster}
 export CLUSTER_BROKERS=${CLUSTER_BROKERS:-1} CLUSTER_SETTINGS=$PWD/benches/load/cluster.toml
+# A broker as one runs it, with the whole compiler.
+export CLUSTER_BROKER_JAVA=${CLUSTER_BROKER_JAVA:--Xms512m -Xmx512m -XX:+UseSerialGC}
 SECONDS_EACH=${SECONDS_EACH:-15}
 # An envelope of a message of 200 bytes, as it stands on the bus.
 RECORD_BYTES=${RECORD_BYTES:-520}
@@ -40,8 +42,25 @@ producer() {
     --producer-props "bootstrap.servers=$KAFKA_BROKERS" acks=all linger.ms=5 batch.size=131072 2>/dev/null | tail -n 1
 }
 
+# Seconds of processor that a process and its children have taken.
+taken() {
+  local pid
+  for pid in "$1" $(pgrep -P "$1"); do cat "/proc/$pid/stat" 2>/dev/null; done |
+    awk -v hz="$(getconf CLK_TCK)" '{ sub(/^.*\) /, ""); sum += $12 + $13 } END { printf "%.2f", sum / hz }'
+}
+
+# What the servers beside the nodes take for it, of processor and of space, is for sizing.
 throughput() {
+  local part pid before
+  declare -A before
+  for part in BROKER_1_PID POSTGRES_PID REDIS_PID; do before[$part]=$(taken "${!part}"); done
   bench --url "$urls" --server-pid "$pids" pairs --in-flight 32 --seconds "$SECONDS_EACH"
+  for part in BROKER_1_PID POSTGRES_PID REDIS_PID; do
+    echo "$part: $(awk "BEGIN { print $(taken "${!part}") - ${before[$part]} }") s of processor"
+  done
+  "$(scripts/servers.sh --where postgres)/psql" "$DATABASE_URL" -qc ANALYZE -c "SELECT relname, reltuples::bigint AS rows,
+    pg_size_pretty(pg_total_relation_size(oid)) AS size FROM pg_class
+    WHERE relname IN ('messages', 'inbox', 'conversations', 'conversation_members') ORDER BY relname" || true
 }
 
 latency() {

@@ -4,7 +4,7 @@
 # and nothing when all is there. `scripts/cluster.sh` and `tests/setup.sh` call it.
 #
 #   scripts/servers.sh                 everything
-#   scripts/servers.sh postgres kafka  only these: postgres, redis, haproxy, faketime, kafka
+#   scripts/servers.sh postgres kafka  only these: postgres, redis, haproxy, faketime, prometheus, nginx, bubblewrap, kafka
 #   scripts/servers.sh --where NAME    prints the folder of a server's programs or jars
 set -euo pipefail
 
@@ -27,6 +27,9 @@ is_there() {
     redis) command -v redis-server >/dev/null ;;
     haproxy) command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] ;;
     faketime) command -v faketime >/dev/null ;;
+    nginx) command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] ;;
+    bubblewrap) command -v bwrap >/dev/null ;;
+    prometheus) command -v prometheus >/dev/null && command -v promtool >/dev/null ;;
     kafka) [ -e "$KAFKA_HOME/ready" ] && command -v java >/dev/null ;;
     *) echo "servers.sh: there is no server called $1" >&2; exit 2 ;;
   esac
@@ -36,6 +39,7 @@ package_of() {
   case "$1" in
     postgres) echo postgresql ;;
     redis) echo redis-server ;;
+    nginx) echo nginx-light ;;
     *) echo "$1" ;;
   esac
 }

@@ -157,6 +157,12 @@ impl Accounts {
         self.0.limits.count_everywhere(rates);
     }
 
+    /// Passwords that are hashed or wait for it, and how many there may be.
+    #[must_use]
+    pub fn passwords_in_line(&self) -> (usize, usize) {
+        self.0.hasher.in_line()
+    }
+
     /// What administrators do with accounts.
     #[must_use]
     pub fn administration(&self) -> &Administration {

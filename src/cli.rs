@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 
 use clap::{Parser, Subcommand};
 
+pub mod backup;
 pub mod migrate;
 pub mod script;
 pub mod serve;
@@ -15,7 +16,7 @@ pub mod worker;
 #[derive(Debug, Parser)]
 #[command(
     name = "parlor",
-    version,
+    version = crate::version::LONG,
     about,
     after_help = "Begin with:\n  \
     parlor serve --data parlor-data\n  \
@@ -32,6 +33,10 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Bring the tables up to date, or say what that would change
     Migrate(migrate::MigrateArgs),
+    /// Copy the data folder, with the server stopped or running
+    Backup(backup::BackupArgs),
+    /// Make a data folder of a copy
+    Restore(backup::RestoreArgs),
     /// Look after accounts, with the server stopped or running
     #[command(subcommand)]
     User(user::UserCommand),
@@ -63,6 +68,8 @@ impl Cli {
         let done = match self.command {
             Command::Serve(args) => serve::run(args).await,
             Command::Migrate(args) => migrate::run(args).await,
+            Command::Backup(args) => backup::backup(args).await,
+            Command::Restore(args) => backup::restore(args).await,
             Command::User(command) => command.run().await,
             Command::Script(command) => command.run().await,
             Command::Chat(args) => crate::chat::run(args).await,

@@ -3,14 +3,14 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use quick_cache::sync::Cache;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, monotonic};
 use crate::cluster::rates::{Rate, Rates};
 use crate::config::session::SessionOptions;
 use crate::envelope::Envelope;
@@ -101,6 +101,8 @@ pub struct Admitted {
     /// Its uid.
     pub message_uid: MessageUid,
     receipt: Receipt,
+    /// When the draft came to the door.
+    since: Instant,
 }
 
 impl Admitted {
@@ -110,7 +112,9 @@ impl Admitted {
     /// [`Rejection::Bus`]: it is not. After a failed sync it may still be in the file, and be delivered when the node is
     /// started again: sending it again is safe with a `clientMessageId`.
     pub async fn durable(self) -> Result<MessageUid, Rejection> {
-        self.receipt.await?;
+        let place = self.receipt.await?;
+        tracing::debug!(target: "parlor::message", message_uid = %self.message_uid, %place, "a message is durable");
+        crate::metrics::accept().record(monotonic().saturating_duration_since(self.since).as_secs_f64());
         Ok(self.message_uid)
     }
 }
@@ -151,6 +155,7 @@ impl Intake {
     /// # Errors
     /// Each case of [`Rejection`].
     pub async fn admit(&self, sender: UserId, session: SessionId, draft: Draft) -> Result<Admitted, Rejection> {
+        let since = monotonic();
         let recipients = self.check(sender, &draft)?;
         if let Some(everywhere) = &self.everywhere {
             everywhere.message(sender, self.rate()).await.map_err(Rejection::RateLimited)?;
@@ -183,8 +188,11 @@ impl Intake {
             other: std::collections::BTreeMap::new(),
         };
         let Some(first) = self.pipeline.first() else { return Err(Rejection::Stopping) };
+        tracing::debug!(
+            target: "parlor::message", %message_uid, user_id = %sender, session_id = %session, "a message is at the door"
+        );
         let receipt = self.bus.publish(room, first, key(sender), envelope.to_bytes().into());
-        Ok(Admitted { message_uid, receipt })
+        Ok(Admitted { message_uid, receipt, since })
     }
 
     /// What can be told without asking anybody. Returns the recipients without repeats, in the order named.

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod actors;
 pub mod automation;
+pub mod backup;
 pub mod chat;
 pub mod cli;
 pub mod client;
@@ -18,3 +19,4 @@ pub mod pipeline;
 pub mod protocol;
 pub mod script;
 pub mod store;
+pub mod version;

@@ -1,6 +1,11 @@
 //! Every metric, declared once: the doc comment of its function is its help text.
 
+use std::sync::OnceLock;
+
+use metrics::{Histogram, SharedString};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+pub mod process;
 
 /// Bounds of the histograms of seconds.
 const SECONDS: [f64; 14] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 30.0];
@@ -10,6 +15,17 @@ const SCRIPT_SECONDS: [f64; 18] = [
     0.2, 0.5, 1.0, 5.0,
 ];
 
+/// What a metric is, for whoever writes queries.
+#[derive(Clone, Copy, Debug)]
+pub struct Declared {
+    /// As it is scraped; a histogram has `_bucket`, `_sum` and `_count` behind it.
+    pub name: &'static str,
+    /// `counter`, `gauge` or `histogram`.
+    pub kind: &'static str,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+}
+
 macro_rules! declare {
     ($($kind:ident $function:ident($($label:ident),*) $name:literal #[doc = $help:literal];)*) => {
         $(declare!(@ $kind $function($($label),*) $name $help);)*
@@ -18,8 +34,10 @@ macro_rules! declare {
             $(declare!(@describe $kind $name $help);)*
         }
 
-        /// The names of all metrics, for the test that holds the dashboards to them.
-        pub const NAMES: &[&str] = &[$($name),*];
+        /// All metrics, for the tests that hold documents, rules and dashboards to them.
+        pub const ALL: &[Declared] = &[$(Declared {
+            name: $name, kind: declare!(@kind $kind), labels: &[$(stringify!($label)),*],
+        }),*];
     };
     (@ counter $function:ident($($label:ident),*) $name:literal $help:literal) => {
         #[doc = $help]
@@ -35,12 +53,30 @@ macro_rules! declare {
     };
     (@ gauge $function:ident($($label:ident),*) $name:literal $help:literal) => {
         #[doc = $help]
-        pub fn $function(value: f64 $(, $label: &'static str)*) { metrics::gauge!($name $(, stringify!($label) => $label)*).set(value); }
+        pub fn $function(value: f64 $(, $label: impl Into<SharedString>)*) { metrics::gauge!($name $(, stringify!($label) => $label.into())*).set(value); }
+    };
+    (@ timer $function:ident() $name:literal $help:literal) => {
+        #[doc = $help]
+        pub fn $function() -> &'static Histogram {
+            static KEPT: OnceLock<Histogram> = OnceLock::new();
+            KEPT.get_or_init(|| metrics::histogram!($name))
+        }
+    };
+    (@ timer $function:ident($label:ident) $name:literal $help:literal) => {
+        #[doc = $help]
+        pub fn $function($label: String) -> Histogram { metrics::histogram!($name, stringify!($label) => $label) }
     };
     (@ seconds $function:ident($($label:ident),*) $name:literal $help:literal) => {
         #[doc = $help]
         pub fn $function(seconds: f64 $(, $label: &'static str)*) { metrics::histogram!($name $(, stringify!($label) => $label)*).record(seconds); }
     };
+    (@kind counter) => { "counter" };
+    (@kind counts) => { "counter" };
+    (@kind total) => { "counter" };
+    (@kind gauge) => { "gauge" };
+    (@kind seconds) => { "histogram" };
+    (@kind timer) => { "histogram" };
+    (@describe timer $name:literal $help:literal) => { metrics::describe_histogram!($name, $help.trim()); };
     (@describe counter $name:literal $help:literal) => { metrics::describe_counter!($name, $help.trim()); };
     (@describe counts $name:literal $help:literal) => { metrics::describe_counter!($name, $help.trim()); };
     (@describe total $name:literal $help:literal) => { metrics::describe_counter!($name, $help.trim()); };
@@ -54,6 +90,9 @@ declare! {
         ;
     counter rejected(code) "parlor_messages_rejected_total"
         /// Messages that were not taken, by the code that their sender was told.
+        ;
+    timer accept() "parlor_accept_seconds"
+        /// Time from a draft at the door until it is durable, in seconds.
         ;
     counts placed() "parlor_messages_placed_total"
         /// Messages that the router wrote into inboxes.
@@ -69,6 +108,18 @@ declare! {
         ;
     seconds delay() "parlor_delivery_delay_seconds"
         /// Time from a message's sentAt until it was handed to the sessions of this node, in seconds.
+        ;
+    timer end_to_end() "parlor_end_to_end_seconds"
+        /// Time from a message's sentAt until it was written to a client's socket, in seconds; of pushed messages, not of those read after a resume.
+        ;
+    timer stage(stage) "parlor_stage_seconds"
+        /// Time that a message spent at a stage of this node, waiting included, in seconds.
+        ;
+    gauge queue_length(queue) "parlor_queue_length"
+        /// What waits or is in work: records in work, passwords to hash, bytes of the bus that nobody has finished.
+        ;
+    gauge queue_limit(queue) "parlor_queue_limit"
+        /// The bound of the same queue.
         ;
     counter route_failed() "parlor_route_failed_total"
         /// Transactions of the router that failed and are tried again.
@@ -118,6 +169,9 @@ declare! {
     counter session_opened() "parlor_sessions_opened_total"
         /// Websockets opened.
         ;
+    counter session_resumed() "parlor_sessions_resumed_total"
+        /// Websockets that were opened with a place to go on from: clients that came back.
+        ;
     counter session_closed(reason) "parlor_sessions_closed_total"
         /// Websockets closed, by reason.
         ;
@@ -151,11 +205,14 @@ declare! {
     gauge bus_up() "parlor_bus_up"
         /// 1 while the Kafka brokers answer and take records, else 0.
         ;
+    gauge bus_brokers() "parlor_bus_brokers"
+        /// Kafka brokers that the cluster itself counts as alive, as of some seconds ago.
+        ;
     gauge bus_partitions() "parlor_bus_partitions"
         /// Partitions that this node consumes, of all topics.
         ;
-    gauge bus_lag_records() "parlor_bus_lag_records"
-        /// Records in those partitions that are not finished, as of some seconds ago.
+    gauge bus_lag_records(topic) "parlor_bus_lag_records"
+        /// Records in those partitions that are not finished, as of some seconds ago, by topic.
         ;
     counter bus_rebalance(kind) "parlor_bus_rebalances_total"
         /// Changes of this node's partitions: assigned, handed_over, handed_over_unfinished (some is done again elsewhere), lost.
@@ -164,7 +221,7 @@ declare! {
         /// Times that the Kafka producer came to an end and a new one took its place.
         ;
     counter auth_failed(code) "parlor_auth_failed_total"
-        /// Tokens refused, by code.
+        /// Tokens, logins and registrations refused, by code.
         ;
     gauge script_workers(lane) "parlor_script_workers"
         /// Live workers, by lane: shared, trial, alone.
@@ -186,6 +243,27 @@ declare! {
         ;
     seconds script_cpu(direction) "parlor_script_cpu_seconds"
         /// Processor time of runs, in seconds.
+        ;
+    gauge build_info(version, commit) "parlor_build_info"
+        /// Always 1: which version and commit this node is.
+        ;
+    gauge ready() "parlor_ready"
+        /// 1 while this node is ready to serve, as /readyz says.
+        ;
+    gauge check_ok(check) "parlor_check_ok"
+        /// 1 while a check of /readyz is passed: start, store, bus, slot, redis, draining (0 while the node drains).
+        ;
+    total process_cpu() "parlor_process_cpu_milliseconds_total"
+        /// Processor time that this process has used, without its workers, in milliseconds.
+        ;
+    gauge process_memory() "parlor_process_resident_bytes"
+        /// Memory of this process that is in RAM, without its workers.
+        ;
+    gauge process_files() "parlor_process_open_files"
+        /// Open files of this process; each socket is one.
+        ;
+    gauge process_files_limit() "parlor_process_open_files_limit"
+        /// How many it may have.
         ;
     gauge redis_up() "parlor_redis_up"
         /// 1 while Redis answers this node, 0 while it does not.
@@ -239,5 +317,6 @@ pub fn install() -> Option<PrometheusHandle> {
         .install_recorder()
         .ok()?;
     describe();
+    build_info(1.0, crate::version::VERSION, crate::version::COMMIT);
     Some(handle)
 }

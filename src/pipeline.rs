@@ -11,4 +11,5 @@ mod room;
 pub mod router;
 pub mod scripted;
 pub mod stages;
+pub mod trace;
 pub mod tracker;

@@ -27,6 +27,7 @@ pub mod migrations;
 mod postgres;
 mod rows;
 pub mod scripts;
+pub mod snapshot;
 mod sql;
 mod sqlite;
 pub mod tokens;

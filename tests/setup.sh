@@ -5,7 +5,7 @@
 # it is there. `make test` calls it.
 set -eu
 
-bash "$(dirname "$0")/../scripts/servers.sh" postgres redis kafka faketime
+bash "$(dirname "$0")/../scripts/servers.sh" postgres redis kafka faketime prometheus nginx
 
 # The tests of the web page use the system's browser.
 if [ -z "${CHROMIUM:-}" ] && [ ! -x /usr/bin/chromium ]; then

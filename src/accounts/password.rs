@@ -56,6 +56,7 @@ pub fn check(password: &Secret) -> Result<(), Error> {
 pub struct Hasher {
     /// Leave to be here at all. When it is out, [`Error::Busy`].
     admitted: Arc<Semaphore>,
+    most: usize,
     threads: Threads,
     argon2: Argon2<'static>,
     /// A hash of no password, to be checked when there is no user, so that it takes as long.
@@ -72,10 +73,16 @@ impl Hasher {
         let concurrency = concurrency.max(1);
         Ok(Self {
             admitted: Arc::new(Semaphore::new(concurrency + waiting)),
+            most: concurrency + waiting,
             threads: Threads::start(concurrency, params.block_count()).map_err(hash_error)?,
             argon2: Argon2::new(Algorithm::Argon2id, Version::V0x13, params),
             dummy: dummy().into(),
         })
+    }
+
+    /// How many are hashed or wait for it, and how many may.
+    pub(super) fn in_line(&self) -> (usize, usize) {
+        (self.most.saturating_sub(self.admitted.available_permits()), self.most)
     }
 
     /// The hash of a password, as a PHC string with a salt of its own.

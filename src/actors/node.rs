@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::prelude::*;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use self::accounts::{hint_others, watch_accounts};
 use self::balance::keep_balance;
-use self::handle::Shared;
+use self::handle::{QueueLimits, Shared};
 use self::opening::Opened;
 use super::bridge::Bridge;
 use super::busy::BusyCount;
@@ -149,6 +149,9 @@ impl Node {
             draining,
             stop,
             failed: Notify::new(),
+            window: Arc::new(Semaphore::new(config.in_flight)),
+            accounts: accounts.clone(),
+            limits: QueueLimits { in_flight: config.in_flight, unfinished_bytes: config.bus.unfinished_bytes },
         }));
         let script_requests = ScriptRequests::new(config.scripts.requests_per_minute, &clock);
         let state =

@@ -28,6 +28,8 @@ const CHUNK_BYTES: usize = 32 * 1024;
 #[derive(Clone, Debug)]
 enum Frame {
     Text(ByteString),
+    /// A message that was pushed, and when it was sent.
+    Message(ByteString, Instant),
     Ping,
     Pong(Bytes),
     Close(Close),
@@ -36,7 +38,7 @@ enum Frame {
 impl Frame {
     fn cost(&self) -> usize {
         match self {
-            Self::Text(text) => text.len() + 16,
+            Self::Text(text) | Self::Message(text, _) => text.len() + 16,
             Self::Ping | Self::Close(_) => 16,
             Self::Pong(bytes) => bytes.len() + 16,
         }
@@ -85,12 +87,16 @@ impl Outbox {
     /// # Errors
     /// [`Overflow`]: the client reads too slowly.
     pub fn text(&self, text: ByteString, bound: usize, now: Instant) -> Result<(), Overflow> {
-        let mut queue = self.0.borrow_mut();
-        if !queue.frames.is_empty() && queue.bytes + text.len() > bound {
-            return Err(Overflow);
-        }
-        queue.push(Frame::Text(text), now);
-        Ok(())
+        self.0.borrow_mut().push_within(Frame::Text(text), bound, now)
+    }
+
+    /// The same for a message that was sent so long ago: how long it took is measured when the connection takes it.
+    ///
+    /// # Errors
+    /// [`Overflow`]: the client reads too slowly.
+    pub fn message(&self, text: ByteString, age: Duration, bound: usize, now: Instant) -> Result<(), Overflow> {
+        let sent = now.checked_sub(age).unwrap_or(now);
+        self.0.borrow_mut().push_within(Frame::Message(text, sent), bound, now)
     }
 
     /// Puts a protocol ping in line.
@@ -155,6 +161,15 @@ impl Outbox {
 }
 
 impl Queue {
+    fn push_within(&mut self, frame: Frame, bound: usize, now: Instant) -> Result<(), Overflow> {
+        let (Frame::Text(text) | Frame::Message(text, _)) = &frame else { return Ok(()) };
+        if !self.frames.is_empty() && self.bytes + text.len() > bound {
+            return Err(Overflow);
+        }
+        self.push(frame, now);
+        Ok(())
+    }
+
     fn push(&mut self, frame: Frame, now: Instant) {
         if self.closing || self.gone {
             return;
@@ -187,12 +202,17 @@ impl MessageBody for OutboxBody {
             queue.connection = Some(context.waker().clone());
             return Poll::Pending;
         }
+        let now = monotonic();
         let mut chunk = BytesMut::with_capacity(queue.bytes.min(CHUNK_BYTES) + 64);
         while chunk.len() < CHUNK_BYTES {
             let Some(frame) = queue.frames.pop_front() else { break };
             queue.bytes -= frame.cost();
             let message = match frame {
                 Frame::Text(text) => Message::Text(text),
+                Frame::Message(text, sent) => {
+                    crate::metrics::end_to_end().record(now.saturating_duration_since(sent).as_secs_f64());
+                    Message::Text(text)
+                }
                 Frame::Ping => Message::Ping(Bytes::new()),
                 Frame::Pong(payload) => Message::Pong(payload),
                 Frame::Close(close) => Message::Close(Some(actix_http::ws::CloseReason {
@@ -206,7 +226,7 @@ impl MessageBody for OutboxBody {
             // What an occasional burst needed is not kept by ten thousand idle sockets.
             queue.frames = VecDeque::new();
         }
-        queue.taken_at = Some(monotonic());
+        queue.taken_at = Some(now);
         if let Some(waker) = queue.low.take() {
             waker.wake();
         }

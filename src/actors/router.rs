@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
+use metrics::Histogram;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -20,6 +21,7 @@ use crate::envelope::Envelope;
 use crate::ids::{Seq, UserId};
 use crate::pipeline::bus;
 use crate::pipeline::router::place;
+use crate::pipeline::stages::ROUTER;
 use crate::pipeline::tracker::{Round, Ticket};
 use crate::protocol::frames::{MessageView, SealedMessage, addressed, at};
 use crate::store::Store;
@@ -36,11 +38,14 @@ const PAUSE: Duration = Duration::from_millis(250);
 struct Duty {
     ticket: Ticket,
     made: Vec<Envelope>,
+    /// When it came here.
+    since: Instant,
 }
 
 /// The actor. One a node.
 pub struct Router {
     store: Store,
+    time: Histogram,
     hops: Arc<Hops>,
     bridge: Bridge,
     clock: Clock,
@@ -59,6 +64,7 @@ impl Router {
     pub fn new(store: Store, bridge: Bridge, clock: Clock, hops: Arc<Hops>, jobs: mpsc::Receiver<Job>) -> Self {
         Self {
             store,
+            time: crate::metrics::stage(ROUTER.to_owned()),
             hops,
             bridge,
             clock,
@@ -97,11 +103,13 @@ impl Router {
         }
         self.careful = self.careful.saturating_sub(1);
         let round = duties.iter().map(|duty| duty.ticket.round()).max();
-        let hops = self.hops.clone();
+        let (hops, time) = (self.hops.clone(), self.time.clone());
         let work = deliver(self.store.clone(), self.bridge.clone(), self.clock.clone(), batch);
         // A task of its own: cancelled with nobody, and a panic drops the tickets, so the records are done again.
         let task = actix::spawn(async move {
             let bridged = work.await;
+            let now = monotonic();
+            duties.iter().for_each(|duty| time.record(now.saturating_duration_since(duty.since).as_secs_f64()));
             // Each is put in line now, in order, also when there is something to wait for.
             let left = duties.into_iter().map(|duty| settle(&hops, duty));
             if bridged.at_once() {
@@ -192,6 +200,10 @@ fn sort<'a>(batch: &'a [Placement], placed: &[Placed]) -> (Events, Vec<&'a Place
             before.push(placement);
             continue;
         };
+        tracing::debug!(
+            target: "parlor::message", message_uid = %placement.message_uid, stage = ROUTER, places = places.len(),
+            "a message is written into inboxes"
+        );
         let sealed = seal(placement);
         deliveries += places.len() as u64;
         for (owner, seq) in places {
@@ -240,7 +252,7 @@ impl StreamHandler<Job> for Router {
             return;
         }
         let placement = place(job.envelope, self.clock.now());
-        self.waiting.push_back((placement, Duty { ticket: job.ticket, made: job.made }));
+        self.waiting.push_back((placement, Duty { ticket: job.ticket, made: job.made, since: monotonic() }));
         self.write(context);
     }
 }

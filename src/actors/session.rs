@@ -304,6 +304,9 @@ impl Actor for SessionActor {
         };
         context.spawn(opening.into_actor(self).map(|head, actor, context| match head {
             Ok(head) => {
+                if actor.after.is_some() {
+                    crate::metrics::session_resumed();
+                }
                 let now = actor.now();
                 let options = &actor.deps.options;
                 let (session, effects) = Session::open(actor.who.clone(), actor.after, head, now, options);
@@ -365,10 +368,19 @@ impl Handler<Push> for SessionActor {
             // It may be newer than the head that is being asked for: then it is read when the session opens.
             return self.flags.raise_head(*head);
         }
+        let now = self.now();
         for (seq, message) in push.0.iter() {
             let Phase::Open(session) = &mut self.phase else { return };
             if session.pushed(*seq) == Pushed::Pass {
-                self.send(message.frame(*seq), context);
+                tracing::debug!(
+                    target: "parlor::message", message_uid = message.message_uid(), %seq, user_id = %self.who.user_id,
+                    session_id = %self.who.session_id, "a message goes to a client"
+                );
+                let age = message.sent_at().and_then(|sent| (now.wall - sent).to_std().ok()).unwrap_or_default();
+                let bound = self.deps.options.outgoing_bound();
+                if self.outbox.message(message.frame(*seq), age, bound, now.mono).is_err() {
+                    self.close(Close::SlowReader, context);
+                }
             }
         }
         self.look_at_flags(context);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use futures_util::FutureExt as _;
+use metrics::Histogram;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -136,10 +137,17 @@ struct Lane {
     waiting: VecDeque<(Job, Instant)>,
 }
 
+/// A stage, and what its messages need of this node.
+struct Host {
+    name: String,
+    stage: Arc<dyn Stage>,
+    time: Histogram,
+    hops: Arc<Hops>,
+}
+
 /// The actor. One for each hosted stage of this kind.
 pub struct StageActor {
-    stage: Arc<dyn Stage>,
-    hops: Arc<Hops>,
+    host: Arc<Host>,
     jobs: Option<mpsc::Receiver<Job>>,
     /// Those of whom a message is being worked on.
     lanes: HashMap<UserId, Lane>,
@@ -148,16 +156,18 @@ pub struct StageActor {
 }
 
 impl StageActor {
-    /// Runs `stage` over what comes in by `jobs`.
+    /// Runs `stage`, which has this name, over what comes in by `jobs`.
     #[must_use]
-    pub fn new(stage: Arc<dyn Stage>, hops: Arc<Hops>, jobs: mpsc::Receiver<Job>) -> Self {
-        Self { stage, hops, jobs: Some(jobs), lanes: HashMap::new(), closed: false }
+    pub fn new(name: &str, stage: Arc<dyn Stage>, hops: Arc<Hops>, jobs: mpsc::Receiver<Job>) -> Self {
+        let (name, time) = (name.to_owned(), crate::metrics::stage(name.to_owned()));
+        let host = Arc::new(Host { name, stage, time, hops });
+        Self { host, jobs: Some(jobs), lanes: HashMap::new(), closed: false }
     }
 
     /// Works on the messages of `sender`, whose lane is there, until one has to wait for something.
     fn work(&mut self, sender: UserId, mut next: Option<(Job, Instant)>, context: &mut Context<Self>) {
         while let Some((job, since)) = next {
-            let mut work = run(self.stage.clone(), self.hops.clone(), job, since).boxed_local();
+            let mut work = run(self.host.clone(), job, since).boxed_local();
             // Most messages find nothing to wait for: they need no task of their own.
             let Some(ended) = (&mut work).now_or_never() else {
                 context.spawn(work.into_actor(self).map(move |ended, actor, context| {
@@ -187,10 +197,11 @@ impl StageActor {
 
 /// Brings one message through the stage. A stage that panics over it holds up only its sender; after
 /// [`MAX_ATTEMPTS`] the message is put aside.
-async fn run(stage: Arc<dyn Stage>, hops: Arc<Hops>, mut job: Job, since: Instant) -> Result<(), bus::Error> {
+async fn run(host: Arc<Host>, mut job: Job, since: Instant) -> Result<(), bus::Error> {
+    let hops = &host.hops;
     let mut crashes = 0;
     let outcome = loop {
-        let attempt = async { stage.apply(job.envelope.clone(), since).await };
+        let attempt = async { host.stage.apply(job.envelope.clone(), since).await };
         match AssertUnwindSafe(attempt).catch_unwind().await {
             Ok(outcome) => break outcome,
             Err(_) => crashes += 1,
@@ -201,7 +212,13 @@ async fn run(stage: Arc<dyn Stage>, hops: Arc<Hops>, mut job: Job, since: Instan
         }
         tokio::time::sleep(PAUSE).await;
     };
+    let took = monotonic().saturating_duration_since(since);
+    host.time.record(took.as_secs_f64());
     let Outcome { pass, made } = outcome;
+    tracing::debug!(
+        target: "parlor::message", message_uid = %job.envelope.message_uid, stage = host.name, place = %job.ticket.place(),
+        took_ms = took.as_millis(), passed = pass.is_some(), made = made.len(), "a stage is done with a message"
+    );
     job.made.extend(made);
     match pass {
         Some(envelope) => hops.pass(Job { envelope, ..job }).await,

@@ -62,9 +62,5 @@ async fn identify(request: &HttpRequest) -> Result<Identity, Problem> {
     let Some(state) = request.app_data::<web::Data<State>>() else {
         return Err(Problem::internal(&std::io::Error::other("the app has no http::State")));
     };
-    state.accounts.verify(token).await.map_err(|error| {
-        let problem = Problem::from(error);
-        crate::metrics::auth_failed(problem.code());
-        problem
-    })
+    state.accounts.verify(token).await.map_err(Problem::of_auth)
 }

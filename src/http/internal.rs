@@ -10,12 +10,16 @@ use serde::Serialize;
 
 use super::problem::{not_found, resource};
 use crate::actors::node::{Checks, Startup};
+use crate::metrics::{self, process};
+
+/// The check of a node that is not up yet.
+const START: &str = "start";
 
 /// Registers the resources.
 pub fn routes(cfg: &mut ServiceConfig) {
     cfg.service(resource("/healthz", "GET").route(web::get().to(healthz)))
         .service(resource("/readyz", "GET").route(web::get().to(readyz)))
-        .service(resource("/metrics", "GET").route(web::get().to(metrics)))
+        .service(resource("/metrics", "GET").route(web::get().to(scrape)))
         .default_service(web::to(not_found));
 }
 
@@ -30,26 +34,41 @@ struct Readiness {
     checks: BTreeMap<&'static str, String>,
 }
 
-/// Whether to send clients here, and what speaks against it.
-async fn readyz(startup: Data<Startup>) -> HttpResponse {
-    let checks = match startup.node() {
+async fn check(startup: &Startup) -> Checks {
+    match startup.node() {
         Some(node) => node.checks().await,
         None => {
             let mut checks = Checks::default();
-            checks.must("start", Err(startup.waits_for()));
+            checks.must(START, Err(startup.waits_for()));
             checks
         }
-    };
+    }
+}
+
+/// Whether to send clients here, and what speaks against it.
+async fn readyz(startup: Data<Startup>) -> HttpResponse {
+    let checks = check(&startup).await;
     let ready = !checks.refused;
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     response.json(Readiness { ready, checks: checks.said })
 }
 
-/// The metrics in Prometheus's text format.
-async fn metrics(startup: Data<Startup>, handle: Data<Option<PrometheusHandle>>) -> HttpResponse {
+fn as_gauge(holds: bool) -> f64 {
+    if holds { 1.0 } else { 0.0 }
+}
+
+/// The metrics in Prometheus's text format, each gauge as of now.
+async fn scrape(startup: Data<Startup>, handle: Data<Option<PrometheusHandle>>) -> HttpResponse {
+    let checks = check(&startup).await;
+    metrics::ready(as_gauge(!checks.refused));
+    metrics::check_ok(as_gauge(!checks.said.contains_key(START)), START);
+    for (name, outcome) in checks.passed() {
+        metrics::check_ok(as_gauge(outcome), name);
+    }
     if let Some(node) = startup.node() {
         node.measure();
     }
+    process::measure();
     let text = handle.as_ref().as_ref().map(PrometheusHandle::render).unwrap_or_default();
     HttpResponse::Ok().content_type(ContentType::plaintext()).body(text)
 }

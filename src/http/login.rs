@@ -108,7 +108,8 @@ async fn login(
     ClientAddress(from): ClientAddress,
     Json(body): Json<CredentialsBody>,
 ) -> Result<HttpResponse, Problem> {
-    Ok(granted(HttpResponse::Ok(), state.accounts.login(from, &body.username, &body.password).await?))
+    let grant = state.accounts.login(from, &body.username, &body.password).await.map_err(Problem::of_auth)?;
+    Ok(granted(HttpResponse::Ok(), grant))
 }
 
 /// Exchange a refresh token, once. To present one again ends its login: somebody else has a copy.
@@ -118,7 +119,8 @@ async fn login(
      `login_ended`: log in again"),
 ))]
 async fn refresh(state: Data<State>, Json(body): Json<RefreshBody>) -> Result<HttpResponse, Problem> {
-    Ok(granted(HttpResponse::Ok(), state.accounts.refresh(&body.refresh_token).await?))
+    let grant = state.accounts.refresh(&body.refresh_token).await.map_err(Problem::of_auth)?;
+    Ok(granted(HttpResponse::Ok(), grant))
 }
 
 /// End the login of the access token, of the refresh token in the body, or of both. Its sockets close.

@@ -186,6 +186,14 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "foreign_origin", detail)
     }
 
+    /// Why somebody was not let in, counted.
+    #[must_use]
+    pub fn of_auth(error: accounts::Error) -> Self {
+        let problem = Self::from(error);
+        crate::metrics::auth_failed(problem.code());
+        problem
+    }
+
     /// 503 when it may go away by itself, else 500.
     fn of_store(error: &store::Error) -> Self {
         if !error.is_passing() {

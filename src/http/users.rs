@@ -80,7 +80,8 @@ async fn register(
     ClientAddress(from): ClientAddress,
     Json(body): Json<CredentialsBody>,
 ) -> Result<HttpResponse, Problem> {
-    Ok(granted(HttpResponse::Created(), state.accounts.register(from, &body.username, &body.password).await?))
+    let grant = state.accounts.register(from, &body.username, &body.password).await.map_err(Problem::of_auth)?;
+    Ok(granted(HttpResponse::Created(), grant))
 }
 
 /// Users whose names begin with `search`, in the order of their names; or those of some ids.

@@ -59,8 +59,7 @@ async fn upgrade(
                 accounts::Error::Disabled => Some(Close::Disabled),
                 _ => None,
             };
-            let problem = Problem::from(error);
-            crate::metrics::auth_failed(problem.code());
+            let problem = Problem::of_auth(error);
             Err(close.filter(|_| !by_header).ok_or(problem)?)
         }
     };

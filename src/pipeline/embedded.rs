@@ -125,6 +125,15 @@ impl EmbeddedBus {
         bus.map_err(|source| Error::io("start the thread for", folder, source))
     }
 
+    /// Whether a journal that nobody writes could be taken up; what a crash or a copy left torn at its end is cut off.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn check(folder: &Path) -> Result<(), Error> {
+        let options = BusOptions::default();
+        recovery::recover(folder, options.partitions, &Ledger::new(options.unfinished_bytes)).map(drop)
+    }
+
     fn start(
         recovered: Recovered,
         letters: DeadLetters,
@@ -257,6 +266,7 @@ impl Bus for EmbeddedBus {
     fn measure(&self) {
         let stats = self.stats();
         metrics::bus_unfinished_bytes(stats.unfinished_bytes as f64);
+        metrics::queue_length(stats.unfinished_bytes as f64, "bus_bytes");
         metrics::bus_unfinished_records(stats.unfinished_records as f64);
         metrics::bus_segments(stats.segments as f64);
         metrics::bus_records(stats.records);

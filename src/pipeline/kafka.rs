@@ -29,6 +29,7 @@ use crate::config::kafka::KafkaOptions;
 use crate::metrics;
 use crate::pipeline::bus::{Bus, Consumer, Error, Receipt, Record, Room, Topic};
 use crate::pipeline::room::Ledger;
+use crate::pipeline::trace::{self, TRACEPARENT};
 
 mod client;
 mod link;
@@ -156,7 +157,10 @@ impl Inner {
 
     fn probe(&self) {
         let answer = self.publisher.probe(&self.topic(DEAD_LETTER).0, PROBE_LIMIT);
-        self.health.heard(answer.map_err(|error| error.to_string()));
+        if let Ok(brokers) = answer {
+            metrics::bus_brokers(brokers as f64);
+        }
+        self.health.heard(answer.map(drop).map_err(|error| error.to_string()));
     }
 
     fn open(&self) -> Result<(), Error> {
@@ -188,7 +192,11 @@ impl Inner {
         let bytes = key.len() + payload.len();
         self.fits(bytes)?;
         let charge = Some(self.ledger.enter(room, bytes));
-        Ok(self.answer(Outgoing { topic, partition: None, key, payload, headers: None, charge }))
+        let traceparent = trace::parent(payload, topic);
+        let headers = traceparent.map(|value| {
+            OwnedHeaders::new_with_capacity(1).insert(Header { key: TRACEPARENT, value: Some(value.as_str()) })
+        });
+        Ok(self.answer(Outgoing { topic, partition: None, key, payload, headers, charge }))
     }
 
     fn subscribe(self: &Arc<Self>, topic: &Topic) -> Result<Arc<Reader>, Error> {
@@ -323,21 +331,21 @@ impl Bus for KafkaBus {
     fn measure(&self) {
         let counters = self.0.publisher.counters();
         metrics::bus_unfinished_bytes(self.0.ledger.bytes() as f64);
+        metrics::queue_length(self.0.ledger.bytes() as f64, "bus_bytes");
         metrics::bus_records(counters.taken.load(Ordering::Relaxed));
         metrics::bus_write_errors(counters.refused.load(Ordering::Relaxed));
         metrics::bus_producers_renewed(counters.renewed.load(Ordering::Relaxed));
         metrics::bus_up(if self.health().is_ok() { 1.0 } else { 0.0 });
-        let (mut partitions, mut fetched, mut in_work, mut lag) = (0, 0, 0, 0);
+        let (mut partitions, mut fetched, mut in_work) = (0, 0, 0);
         for reader in self.0.all_readers() {
             let shelf = reader.shelf();
             partitions += shelf.partitions().len();
             fetched += shelf.fetched().0;
             in_work += shelf.in_work();
-            lag += reader.lag.load(Ordering::Relaxed);
+            metrics::bus_lag_records(reader.lag.load(Ordering::Relaxed) as f64, reader.topic.to_string());
         }
         metrics::bus_partitions(partitions as f64);
         metrics::bus_unfinished_records(self.0.ledger.records() as f64 + fetched as f64 + in_work as f64);
-        metrics::bus_lag_records(lag as f64);
     }
 }
 

@@ -270,7 +270,13 @@ impl ServerFrame {
 
 /// A `message` frame that waits only for its `seq`: written once, sent to every recipient.
 #[derive(Clone, Debug)]
-pub struct SealedMessage(Arc<str>);
+pub struct SealedMessage {
+    text: Arc<str>,
+    sent_at: Option<DateTime<Utc>>,
+}
+
+/// What stands between a frame's last field and its end: `"2026-11-23T12:00:00.000Z"}`.
+const SENT_AT_BYTES: usize = 24;
 
 impl SealedMessage {
     /// Seals a message of these participants.
@@ -279,37 +285,51 @@ impl SealedMessage {
         let text = ServerFrame::Message(view.clone()).text();
         // `{"type":"message","seq":N,` stands first, because that is the order of the fields above.
         let rest = text.splitn(3, ',').nth(2).unwrap_or_default();
-        Self(rest.into())
+        Self::from_shared(rest.into())
     }
 
     /// Its text, to be sent to another node.
     #[must_use]
     pub fn shared(&self) -> &Arc<str> {
-        &self.0
+        &self.text
     }
 
     /// What another node sent: the text of [`SealedMessage::shared`].
     #[must_use]
     pub fn from_shared(text: Arc<str>) -> Self {
-        Self(text)
+        let at = text.len().checked_sub(SENT_AT_BYTES + 2).and_then(|from| text.get(from..text.len() - 2));
+        let sent_at = at.and_then(|at| DateTime::parse_from_rfc3339(at).ok()).map(|at| at.to_utc());
+        Self { text, sent_at }
+    }
+
+    /// Its uid, for logs: `messageUid` stands first behind the `seq`.
+    #[must_use]
+    pub fn message_uid(&self) -> &str {
+        self.text.split('"').nth(3).unwrap_or_default()
+    }
+
+    /// When it was sent, to measure how long it took: `sentAt` is the last field of the frame.
+    #[must_use]
+    pub fn sent_at(&self) -> Option<DateTime<Utc>> {
+        self.sent_at
     }
 
     /// The frame for the inbox in which it stands at `seq`.
     #[must_use]
     pub fn frame(&self, seq: Seq) -> ByteString {
-        format!(r#"{{"type":"message","seq":{seq},{}"#, self.0).into()
+        format!(r#"{{"type":"message","seq":{seq},{}"#, self.text).into()
     }
 
     /// Bytes of the shared part.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.text.len()
     }
 
     /// Never true: a frame has fields.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.text.is_empty()
     }
 }
 
@@ -370,6 +390,11 @@ mod tests {
                 from_auto_reply: false, sent_at: "2026-11-23T12:00:00.000Z".into(),
             };
             let other = MessageView { seq: Seq(0), ..view.clone() };
+            let uid = view.message_uid.to_string();
+            let sealed = SealedMessage::new(&other);
+            prop_assert_eq!(sealed.message_uid(), uid.as_str());
+            let sent_at = sealed.sent_at().map(at);
+            prop_assert_eq!(sent_at.as_deref(), Some("2026-11-23T12:00:00.000Z"));
             prop_assert_eq!(SealedMessage::new(&other).frame(Seq(seq)), ServerFrame::Message(view).text());
         }
     }

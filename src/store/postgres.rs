@@ -99,6 +99,9 @@ impl Server {
             ("tcp_keepalives_interval", "5".to_owned()),
             ("tcp_keepalives_count", "2".to_owned()),
             ("default_transaction_isolation", "read committed".to_owned()),
+            // Every statement finds rows by keys or adds arrays of them, whatever their number: planned once, not each
+            // time. At 500 messages a second planning was a quarter of what Postgres took.
+            ("plan_cache_mode", "force_generic_plan".to_owned()),
         ])
     }
 

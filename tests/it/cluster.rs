@@ -7,7 +7,9 @@ mod chat;
 mod fault;
 mod faults;
 mod handover;
+mod ingress;
 mod outages;
+mod watched;
 mod wire;
 mod world;
 

@@ -2,6 +2,7 @@
 //!
 //! `PARLOR_SEED` replays a run's choices (not the machine's timing); `PARLOR_SOAK_SECONDS` has the kills go on so long.
 
+mod backup;
 pub(crate) mod checker;
 mod command_line;
 mod disk;

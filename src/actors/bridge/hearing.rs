@@ -123,9 +123,10 @@ impl Ear {
                     continue;
                 }
             };
+            let messages: Vec<_> = record.messages.into_iter().map(SealedMessage::from_shared).collect();
             for (user, seq, message) in record.places {
-                if let Some(text) = record.messages.get(message as usize) {
-                    inboxes.entry(user).or_default().push((seq, SealedMessage::from_shared(text.clone())));
+                if let Some(message) = messages.get(message as usize) {
+                    inboxes.entry(user).or_default().push((seq, message.clone()));
                 }
             }
             nudges.extend(record.nudges);

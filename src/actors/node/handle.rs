@@ -3,18 +3,26 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use actix::prelude::*;
 use chrono::{DateTime, Utc};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
+use crate::accounts::Accounts;
 use crate::actors::bridge::Bridge;
 use crate::actors::registry::{Count, Registry};
 use crate::cluster::Cluster;
 use crate::cluster::nodes::Node;
+use crate::metrics;
 use crate::pipeline::bridge::Order;
 use crate::pipeline::bus::{self, Bus};
 use crate::store::Store;
+
+/// What is said of what is as it should be.
+const OK: &str = "ok";
+/// How long the tables may take to answer before they count as away.
+const PING_LIMIT: Duration = Duration::from_secs(3);
 
 /// What stands for and against being ready, each in words.
 #[derive(Debug, Default)]
@@ -34,7 +42,12 @@ impl Checks {
 
     /// Without this they are served nevertheless, only not as well.
     pub fn may(&mut self, name: &'static str, outcome: Result<(), String>) {
-        self.said.insert(name, outcome.map_or_else(|why| why, |()| "ok".to_owned()));
+        self.said.insert(name, outcome.map_or_else(|why| why, |()| OK.to_owned()));
+    }
+
+    /// Each by name, and whether nothing is wrong with it.
+    pub fn passed(&self) -> impl Iterator<Item = (&'static str, bool)> {
+        self.said.iter().map(|(name, said)| (*name, said == OK))
     }
 }
 
@@ -52,6 +65,16 @@ pub(super) struct Shared {
     pub(super) draining: Arc<AtomicBool>,
     pub(super) stop: Arc<Notify>,
     pub(super) failed: Notify,
+    /// Records that may yet be taken into work.
+    pub(super) window: Arc<Semaphore>,
+    pub(super) accounts: Accounts,
+    pub(super) limits: QueueLimits,
+}
+
+/// Bounds of queues, as the settings have them.
+pub(super) struct QueueLimits {
+    pub(super) in_flight: usize,
+    pub(super) unfinished_bytes: usize,
 }
 
 impl NodeHandle {
@@ -143,11 +166,14 @@ impl NodeHandle {
     /// What stands for and against being ready.
     pub async fn checks(&self) -> Checks {
         let mut checks = Checks::default();
-        let store = self.0.store.ping().await.map_err(|error| error.to_string());
+        let store = match tokio::time::timeout(PING_LIMIT, self.0.store.ping()).await {
+            Ok(answered) => answered.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("it has not answered within {} s", PING_LIMIT.as_secs())),
+        };
         checks.must("store", store.and_then(|()| self.0.store.refusal().map_or(Ok(()), Err)));
         checks.must("bus", self.0.bus.health().map_err(|why| why.to_string()));
         if let Some(cluster) = self.0.bridge.cluster() {
-            let said = |words: String| if words == "ok" { Ok(()) } else { Err(words) };
+            let said = |words: String| if words == OK { Ok(()) } else { Err(words) };
             checks.must("slot", said(cluster.slot_check()));
             checks.may("redis", said(cluster.redis_note()));
         }
@@ -159,5 +185,16 @@ impl NodeHandle {
     /// Brings the gauges up to date.
     pub fn measure(&self) {
         self.0.bus.measure();
+        let QueueLimits { in_flight, unfinished_bytes } = self.0.limits;
+        let (hashing, most_hashing) = self.0.accounts.passwords_in_line();
+        for (queue, length, limit) in [
+            ("records_in_work", in_flight - self.0.window.available_permits().min(in_flight), in_flight),
+            ("passwords", hashing, most_hashing),
+        ] {
+            metrics::queue_length(length as f64, queue);
+            metrics::queue_limit(limit as f64, queue);
+        }
+        // Its length is measured by the bus.
+        metrics::queue_limit(unfinished_bytes as f64, "bus_bytes");
     }
 }

@@ -27,7 +27,7 @@ impl Node {
     /// that no hop ever waits and no order of stages can lock up.
     pub(super) fn start_stages(&self, catalogue: &Catalogue, clock: &Clock) {
         let server = &self.config;
-        let window = Arc::new(Semaphore::new(server.in_flight));
+        let window = self.handle.0.window.clone();
         let mut here = HashMap::new();
         let mut ends = Vec::new();
         for name in server.stages.iter().filter(|name| *name != GATEWAY) {
@@ -35,7 +35,7 @@ impl Node {
             let topic = Topic::from(format!("{}.{name}", server.topic_prefix).as_str());
             let (sender, jobs) = mpsc::channel(server.in_flight.max(1));
             here.insert(topic.clone(), sender);
-            ends.push((topic, kind.clone(), jobs));
+            ends.push((name.clone(), topic, kind.clone(), jobs));
         }
         let bus: Arc<dyn Bus> = self.bus.clone();
         let topic = |name: &str| Topic::from(format!("{}.{name}", server.topic_prefix).as_str());
@@ -44,21 +44,21 @@ impl Node {
         // Other nodes host them, or somebody else's program does.
         let elsewhere = pipeline.iter().filter(|topic| !here.contains_key(topic)).cloned().collect();
         let hops = Arc::new(Hops { bus: bus.clone(), here, elsewhere });
-        for (topic, kind, jobs) in ends {
+        for (name, topic, kind, jobs) in ends {
             match kind {
                 Kind::Router => {
                     let (store, bridge) = (self.store.clone(), self.deps.bridge.clone());
                     Router::new(store, bridge, clock.clone(), hops.clone(), jobs).start();
                 }
                 Kind::Each(stage) => {
-                    StageActor::new(stage, hops.clone(), jobs).start();
+                    StageActor::new(&name, stage, hops.clone(), jobs).start();
                 }
                 Kind::AutoReply => {
                     let (automation, log) = (self.state.scripts.automation.clone(), self.log.clone());
                     let (store, clock, route) = (self.store.clone(), clock.clone(), route.clone());
                     let max_bytes = server.session.max_message_bytes;
                     let stage = AutoReplyStage::new(automation, log, store, clock, route, max_bytes);
-                    StageActor::new(Arc::new(stage), hops.clone(), jobs).start();
+                    StageActor::new(&name, Arc::new(stage), hops.clone(), jobs).start();
                 }
                 Kind::Scripts(direction) => {
                     let (automation, runs) = (self.state.scripts.automation.clone(), self.runs.clone());
@@ -67,7 +67,7 @@ impl Node {
                     let pressed = Box::new(move || free.available_permits() < most / 2);
                     let read_again = Default::default();
                     let stage = Scripted { direction, automation, runs, route, clock, read_again, pressed };
-                    StageActor::new(Arc::new(stage), hops.clone(), jobs).start();
+                    StageActor::new(&name, Arc::new(stage), hops.clone(), jobs).start();
                 }
             }
             if let Some(sender) = hops.here.get(&topic) {

@@ -137,10 +137,10 @@ impl Publisher {
             .ok()
     }
 
-    /// Asks the brokers for something small. Blocks for as long as `limit`.
-    pub(super) fn probe(&self, topic: &str, limit: Duration) -> Result<(), KafkaError> {
+    /// Asks the brokers for something small: how many of them are alive. Blocks for as long as `limit`.
+    pub(super) fn probe(&self, topic: &str, limit: Duration) -> Result<usize, KafkaError> {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        current.client().fetch_metadata(Some(topic), limit).map(drop)
+        current.client().fetch_metadata(Some(topic), limit).map(|metadata| metadata.brokers().len())
     }
 
     /// Waits until all that is in line is answered for. Blocks for as long as `limit`.

@@ -116,9 +116,14 @@ pub(crate) async fn register(server: &Server, name: &str) -> (User, String) {
 impl Load {
     /// `users` users, each with one socket that sends and reads; every second one has another that reads.
     pub(crate) async fn start(server: &Server, users: usize, habits: Habits, seed: u64) -> Self {
+        Self::named("user", server, users, habits, seed).await
+    }
+
+    /// The same with names that begin otherwise, for a second load beside the first.
+    pub(crate) async fn named(prefix: &str, server: &Server, users: usize, habits: Habits, seed: u64) -> Self {
         let mut accounts = Vec::new();
         for number in 0..users {
-            let (id, token) = register(server, &format!("user{number}")).await;
+            let (id, token) = register(server, &format!("{prefix}{number}")).await;
             accounts.push(Account { id, token });
         }
         let shared = Arc::new(Shared {
@@ -152,7 +157,12 @@ impl Load {
 
     /// Where the servers are now: a client takes any of them.
     pub(crate) fn servers_are<'a>(&self, servers: impl IntoIterator<Item = &'a Server>) {
-        self.shared.addresses.send_replace(servers.into_iter().map(|server| server.address.clone()).collect());
+        self.addresses_are(servers.into_iter().map(|server| server.address.clone()).collect());
+    }
+
+    /// The same by address: of a proxy before them.
+    pub(crate) fn addresses_are(&self, addresses: Vec<String>) {
+        self.shared.addresses.send_replace(addresses);
     }
 
     pub(crate) fn checker(&self) -> MutexGuard<'_, Checker> {
@@ -170,6 +180,20 @@ impl Load {
 
     pub(crate) fn rejected(&self) -> u64 {
         self.heard().rejected.load(Ordering::Relaxed)
+    }
+
+    /// Ends with new messages, and waits until all that was sent is accepted.
+    pub(crate) async fn fall_silent(&self) {
+        self.send(false);
+        let deadline = Instant::now() + self.shared.habits.patience;
+        loop {
+            let counts = self.checker().counts();
+            if counts.accepted == counts.sent {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{counts:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Waits until so many sockets are open.

@@ -160,7 +160,7 @@ pub(crate) fn user(data: &Path, arguments: &[&str], password: &str) -> Output {
     run(command, password)
 }
 
-fn run(mut command: Command, input: &str) -> Output {
+pub(crate) fn run(mut command: Command, input: &str) -> Output {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // Commands that read none may have closed it already.
     let _ = writeln!(child.stdin.take().unwrap(), "{input}");

@@ -43,13 +43,29 @@ async fn metrics_count_what_happened_and_have_their_help() {
         ("parlor_messages_repeated_total", 1.0),
         ("parlor_deliveries_total", 8.0),
         ("parlor_bus_unfinished_records", 0.0),
+        ("parlor_accept_seconds_count", 5.0),
+        // Ada's own four, on her socket; Bob has none.
+        ("parlor_end_to_end_seconds_count", 4.0),
+        // Five records, four stages.
+        ("parlor_stage_seconds_count", 20.0),
+        ("parlor_ready", 1.0),
+        // start, store, bus, draining.
+        ("parlor_check_ok", 4.0),
+        ("parlor_queue_length", 0.0),
     ] {
         app.until_metric(name, std::time::Duration::from_secs(3), |found| (found - value).abs() < 0.1).await;
     }
+    assert!(app.metric("parlor_process_resident_bytes").await > 1e6);
+    assert!(app.metric("parlor_process_open_files").await < app.metric("parlor_process_open_files_limit").await);
+    let wrong = serde_json::json!({"username": "ada", "password": "something else"});
+    app.post("login", None, &wrong).await.assert(401);
+    assert_eq!(app.metric("parlor_auth_failed_total").await, 1.0);
+    drop(app.socket_after(&bob, 0).await);
+    assert_eq!(app.metric("parlor_sessions_resumed_total").await, 1.0);
     let text = app.get_url(&format!("{}/metrics", app.internal)).await.text;
     let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
     for name in names {
-        assert!(parlor::metrics::NAMES.contains(&name), "{name} is declared nowhere");
+        assert!(parlor::metrics::ALL.iter().any(|metric| metric.name == name), "{name} is declared nowhere");
         assert!(text.contains(&format!("# HELP {name} ")), "{name} has no help");
     }
 }

@@ -11,7 +11,7 @@ use parlor::script::call::{Direction, Language};
 use super::{home, options, workers_at};
 
 /// Each attempt, and what must come of it.
-const REFUSED: [&str; 12] = [
+const REFUSED: [&str; 13] = [
     "files",
     "passwd",
     "write",

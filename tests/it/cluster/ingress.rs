@@ -1,0 +1,201 @@
+//! A real nginx before a cluster, with the settings of `deploy/ingress/nginx.sh`: TLS, sockets that outlive a reload, the body's bound,
+//! whose address is believed, and nodes that are replaced one after the other under load.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::seed;
+use super::world::World;
+use crate::app::{TestApp, lasting_port, send_frame};
+use crate::crash::checker::Order;
+use crate::crash::load::{Habits, Load};
+
+/// A node that is told to stop has ended within this time: its drain limit, and what a busy machine needs.
+const STOP: Duration = Duration::from_secs(40);
+/// `session.max_message_bytes` of these nodes.
+const MOST: usize = 65_536;
+/// The address that the proxy speaks from, which the nodes trust.
+const PROXY: &str = "127.0.0.2";
+const TRUSTED: (&str, &str) = ("TRUSTED_PROXIES", "[\"127.0.0.2/32\"]");
+
+/// An nginx of the test's own. Dropped, it is gone, with its workers.
+struct Nginx {
+    process: Child,
+    folder: TempDir,
+    address: String,
+    tls: bool,
+}
+
+impl Nginx {
+    async fn start(nodes: &[String], tls: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let address = format!("127.0.0.1:{}", lasting_port());
+        if tls {
+            certificate(folder.path());
+        }
+        configure(folder.path(), &address, nodes, tls);
+        let program = ["/usr/sbin/nginx", "/usr/bin/nginx"].into_iter().find(|path| Path::new(path).exists());
+        let process = Command::new(program.expect("nginx: tests/setup.sh installs it"))
+            .arg("-p")
+            .arg(folder.path())
+            .args(["-c", "nginx.conf", "-g", "daemon off; pid nginx.pid; error_log error.log warn;"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let nginx = Self { process, folder, address, tls };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while nginx.client().get(nginx.url("api/v1/openapi.json")).send().await.is_err() {
+            assert!(Instant::now() < deadline, "nginx does not serve: {}", nginx.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        nginx
+    }
+
+    /// Another list of nodes, without a connection lost.
+    fn reload(&self, nodes: &[String]) {
+        configure(self.folder.path(), &self.address, nodes, self.tls);
+        kill_process(Pid::from_child(&self.process), Signal::HUP).unwrap();
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}://{}/{path}", if self.tls { "https" } else { "http" }, self.address)
+    }
+
+    /// A client that takes the test's own certificate.
+    fn client(&self) -> reqwest::Client {
+        reqwest::Client::builder().danger_accept_invalid_certs(true).build().unwrap()
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("error.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // Its master takes the workers with it, which a killed one would not.
+        let _ = kill_process(Pid::from_child(&self.process), Signal::TERM);
+        let _ = self.process.wait();
+    }
+}
+
+fn configure(folder: &Path, address: &str, nodes: &[String], tls: bool) {
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("deploy/ingress/nginx.sh");
+    let mut command = Command::new(script);
+    command.args(["--listen", address, "--workers", "1", "--max-message-bytes", &MOST.to_string()]);
+    if tls {
+        command.arg("--certificate").arg(folder.join("cert.pem")).arg("--key").arg(folder.join("key.pem"));
+    }
+    let made = command.args(nodes).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    // Clients are on this machine too: by its address a node can tell the proxy from them.
+    let text =
+        String::from_utf8(made.stdout).unwrap().replace("proxy_pass ", &format!("proxy_bind {PROXY}; proxy_pass "));
+    std::fs::write(folder.join("nginx.conf"), text).unwrap();
+}
+
+fn certificate(folder: &Path) {
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout"])
+        .arg(folder.join("key.pem"))
+        .arg("-out")
+        .arg(folder.join("cert.pem"))
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+fn addresses(world: &World) -> Vec<String> {
+    world.servers().map(|server| server.address.clone()).collect()
+}
+
+#[tokio::test]
+async fn nodes_are_replaced_one_after_the_other_behind_nginx_and_nothing_is_lost_or_repeated() {
+    let seed = seed("ingress");
+    let mut world = World::shared(2, &[TRUSTED]).await;
+    let nginx = Nginx::start(&addresses(&world), false).await;
+    let habits = Habits {
+        // A request that finds a node gone is answered 502 by nginx, and sent again.
+        order: Order::AsTried,
+        rate: 20,
+        drop_one_in: None,
+        patience: Duration::from_secs(90),
+        leaves_when_told: true,
+        ..Habits::default()
+    };
+    let mut load = Load::start(world.server(0), 5, habits, seed).await;
+    load.addresses_are(vec![nginx.address.clone()]);
+    for node in 0..2 {
+        load.until_accepted(60).await;
+        // As an endpoint is taken off before the pod is told to stop.
+        let staying = vec![world.server(1 - node).address.clone()];
+        nginx.reload(&staying);
+        world.terminate(node, STOP).await;
+        world.start(node).await;
+        world.until_ready().await;
+        nginx.reload(&addresses(&world));
+    }
+    load.until_accepted(60).await;
+    let violations = load.settle(world.server(0)).await;
+    assert_eq!(violations, [], "{}", nginx.log());
+    drop(nginx);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn nginx_keeps_sockets_over_a_reload_bounds_bodies_speaks_tls_and_says_who_asks() {
+    // Two attempts of an address: whose address counts can be seen.
+    let limits = ("ACCOUNTS__LIMITS__PER_ADDRESS", "{ attempts = 2, seconds = 3600 }");
+    let world = World::shared(2, &[TRUSTED, limits]).await;
+    let (ada, bob) = (world.app(0).register("ada").await, world.app(1).register("bob").await);
+    let plain = Nginx::start(&addresses(&world), false).await;
+    let through = TestApp::around(&format!("http://{}", plain.address));
+    let (mut at_ada, mut at_bob) = (through.socket(&ada).await, through.socket(&bob).await);
+    for round in 0..3 {
+        at_ada.accepted(send_frame(&[&bob], "over a reload", &round.to_string())).await;
+        at_bob.messages(1).await;
+        plain.reload(&addresses(&world));
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    at_ada.assert_alive().await;
+
+    // The largest message passes, in the worst of ways to write it; more is not let through to a node.
+    let body = |bytes: usize| format!(r#"{{"messageBody":"{}","recipientIds":[{}]}}"#, "\\u0061".repeat(bytes), bob.id);
+    for (bytes, status) in [(MOST, 202), (MOST * 2, 413)] {
+        let request = plain.client().post(plain.url("api/v1/messages")).bearer_auth(&ada.access_token);
+        let answer = request.header("content-type", "application/json").body(body(bytes)).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{bytes}");
+    }
+
+    let secure = Nginx::start(&addresses(&world), true).await;
+    let login = async |claims: &str, direct: Option<&str>| {
+        let url = direct.map_or_else(|| secure.url("api/v1/login"), |node| format!("http://{node}/api/v1/login"));
+        let client = match direct {
+            None => secure.client(),
+            Some(_) => {
+                reqwest::Client::builder().local_address(PROXY.parse::<std::net::IpAddr>().ok()).build().unwrap()
+            }
+        };
+        let request = client.post(url).header("x-forwarded-for", claims);
+        request.json(&json!({"username": "nobody", "password": "wrong password"})).send().await.unwrap().status()
+    };
+    // What a client claims is not believed: each claims another address, and all count as the one that nginx saw.
+    let claimed = ["203.0.113.1", "203.0.113.2", "203.0.113.3"];
+    let mut told = Vec::new();
+    for claim in claimed {
+        told.push(login(claim, None).await.as_u16());
+    }
+    assert_eq!(told, [401, 401, 429]);
+    // A trusted proxy is: these are three addresses.
+    for claim in claimed {
+        assert_eq!(login(claim, Some(&world.server(0).address)).await, 401);
+    }
+    drop((plain, secure));
+    world.stop().await;
+}
