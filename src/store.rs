@@ -25,6 +25,7 @@ pub mod filtered;
 pub mod inbox;
 pub mod migrations;
 mod postgres;
+pub mod reads;
 mod rows;
 pub mod scripts;
 pub mod snapshot;

@@ -36,5 +36,10 @@ export default tseslint.config(
       '@typescript-eslint/no-explicit-any': 'error',
     },
   },
+  {
+    files: ['src/**/*.{ts,tsx}'],
+    ignores: ['src/lib/storage.ts'],
+    rules: { 'no-restricted-globals': ['error', { name: 'localStorage', message: 'lib/storage.ts: a browser may forbid it, or have no room' }] },
+  },
   { files: ['e2e/**/*.ts'], rules: { 'no-empty-pattern': 'off', 'react-hooks/rules-of-hooks': 'off', 'no-restricted-properties': 'off' } },
 );

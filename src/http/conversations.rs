@@ -1,4 +1,4 @@
-//! `GET /conversations` and their messages; and how a read mark becomes known.
+//! `GET /conversations`, their messages, and how far others have read in them.
 
 use actix_web::web::{self, Data, Json, Path, Query, ServiceConfig};
 use serde::Serialize;
@@ -15,7 +15,8 @@ use crate::protocol::frames::{MessageView, at};
 /// Registers the resources.
 pub fn routes(cfg: &mut ServiceConfig) {
     cfg.service(resource("/conversations", "GET").route(web::get().to(list)))
-        .service(resource("/conversations/{id}/messages", "GET").route(web::get().to(messages)));
+        .service(resource("/conversations/{id}/messages", "GET").route(web::get().to(messages)))
+        .service(resource("/conversations/{id}/reads", "GET").route(web::get().to(reads)));
 }
 
 /// A conversation in the caller's list.
@@ -83,10 +84,42 @@ async fn messages(
     let (before, limit) = query.read()?;
     let before = before.map(Seq);
     let found = state.store.history(identity.user_id, id.into_inner(), before, limit + 1).await?;
-    let mut found =
-        found.ok_or_else(|| Problem::missing("unknown_conversation", "no conversation of yours has this id"))?;
+    let mut found = found.ok_or_else(unknown)?;
     let more = found.len() > limit as usize;
     found.truncate(limit as usize);
     let next = found.last().filter(|_| more).map(|last| last.seq.to_string());
     Ok(Json(Page { items: found.iter().map(view).collect(), next }))
+}
+
+/// How far another participant has read.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReadBody {
+    /// Who has read.
+    user_id: UserId,
+    /// Up to which message: its place in the caller's inbox.
+    seq: Seq,
+}
+
+/// How far the others in a conversation have read; who has read nothing is left out. What is read later is told by the
+/// frame `read`. There is one page.
+#[utoipa::path(get, path = "/api/v1/conversations/{id}/reads", tag = "messages", security(("bearer" = [])),
+    params(("id" = ConversationId, Path, description = "The conversation")), responses(
+        (status = 200, description = "Who has read, and how far", body = Page<ReadBody>),
+        (status = 400, description = "`invalid_path`"),
+        (status = 401, description = "`token_missing`, `token_expired` …"),
+        (status = 404, description = "`unknown_conversation`: there is none of the caller's with this id"),
+    ))]
+async fn reads(
+    Caller(identity): Caller,
+    state: Data<State>,
+    id: Path<ConversationId>,
+) -> Result<Json<Page<ReadBody>>, Problem> {
+    let found = state.store.readers(identity.user_id, id.into_inner()).await?.ok_or_else(unknown)?;
+    let items = found.into_iter().map(|reader| ReadBody { user_id: reader.user, seq: reader.seq });
+    Ok(Json(Page { items: items.collect(), next: None }))
+}
+
+fn unknown() -> Problem {
+    Problem::missing("unknown_conversation", "no conversation of yours has this id")
 }

@@ -35,6 +35,7 @@ const JSON_PATH: &str = "/api/v1/openapi.json";
         inbox::list,
         conversations::list,
         conversations::messages,
+        conversations::reads,
         filtered::list,
         filtered::restore,
         auto_reply::get,

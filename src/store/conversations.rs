@@ -1,4 +1,4 @@
-//! Conversations as one of their members sees them: the list, the history, what is unread, how far others have read.
+//! Conversations as one of their members sees them: the list, the history, what is unread.
 
 use chrono::{DateTime, Utc};
 
@@ -9,9 +9,6 @@ use crate::ids::{ConversationId, Seq, UserId};
 
 /// Unread messages are counted up to here; more are told as this many.
 pub const UNREAD_COUNTED: i64 = 1_000;
-/// Places looked back over when a read mark is translated. A restored message stands behind newer ones; without one, a
-/// single place would do.
-const LOOKED_BACK: i64 = 64;
 
 /// One line of the list of conversations.
 #[derive(Clone, Debug)]
@@ -28,15 +25,6 @@ pub struct Summary {
     pub unread: i64,
     /// The newest message in it.
     pub last: InboxEntry,
-}
-
-/// A reader's position as each participant must hear it: in the participant's own numbers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReadMark {
-    /// Whose numbers.
-    pub for_user: UserId,
-    /// The last message read, as it stands in that inbox.
-    pub seq: Seq,
 }
 
 impl Store {
@@ -110,77 +98,6 @@ impl Store {
         rows.iter().map(entry).collect::<Result<_, _>>().map(Some)
     }
 
-    /// Notes that the user has read the conversation up to `seq` and says how far that is for each of `listeners` who
-    /// takes part. `None`: no such conversation of the user's. An empty list: nothing new was read.
-    ///
-    /// # Errors
-    /// [`Error::Sql`].
-    pub async fn mark_read(
-        &self,
-        user: UserId,
-        conversation: ConversationId,
-        seq: Seq,
-        listeners: &[UserId],
-    ) -> Result<Option<Vec<ReadMark>>, Error> {
-        let Some(before) = self.read_seq(user, conversation).await? else { return Ok(None) };
-        // The last message of this conversation at or before `seq`: nobody can have read what is not there. And the
-        // newest of those read: behind a restored one, that is another.
-        let row = query(
-            "SELECT max(seq), max(message_id) FROM (SELECT seq, message_id FROM inbox \
-             WHERE user_id = $1 AND conversation_id = $2 AND seq <= $3 ORDER BY seq DESC LIMIT $4) AS read",
-        )
-        .bind(user)
-        .bind(conversation)
-        .bind(seq)
-        .bind(LOOKED_BACK)
-        .one(self.reader())
-        .await?;
-        let (Some(seq), Some(message)) = (row.get(0)?, row.get(1)?) else { return Ok(Some(Vec::new())) };
-        let (seq, message): (i64, i64) = (seq, message);
-        if seq <= before.0 {
-            return Ok(Some(Vec::new()));
-        }
-        query(
-            "UPDATE conversation_members SET read_seq = $3 WHERE user_id = $1 AND conversation_id = $2 AND read_seq < $3",
-        )
-        .bind(user)
-        .bind(conversation)
-        .bind(seq)
-        .run(self.writer())
-        .await?;
-        let mut marks = vec![ReadMark { for_user: user, seq: Seq(seq) }];
-        for listener in listeners.iter().filter(|&&listener| listener != user) {
-            if let Some(seq) = self.place_of(*listener, conversation, message).await? {
-                marks.push(ReadMark { for_user: *listener, seq });
-            }
-        }
-        Ok(Some(marks))
-    }
-
-    /// The last place in the listener's inbox of which, and of all before it, can be said that it was read, when the
-    /// conversation was read up to `message`: a restored message may stand behind newer ones.
-    async fn place_of(
-        &self,
-        listener: UserId,
-        conversation: ConversationId,
-        message: i64,
-    ) -> Result<Option<Seq>, Error> {
-        let row = query(
-            "WITH near AS (SELECT seq, message_id FROM inbox WHERE user_id = $1 AND conversation_id = $2 AND seq <= \
-               (SELECT seq FROM inbox WHERE user_id = $1 AND conversation_id = $2 AND message_id <= $3 \
-                ORDER BY seq DESC LIMIT 1) ORDER BY seq DESC LIMIT $4) \
-             SELECT max(seq) FROM near \
-             WHERE NOT EXISTS (SELECT 1 FROM near AS unread WHERE unread.message_id > $3 AND unread.seq <= near.seq)",
-        )
-        .bind(listener)
-        .bind(conversation)
-        .bind(message)
-        .bind(LOOKED_BACK)
-        .one(self.reader())
-        .await?;
-        Ok(row.get(0)?)
-    }
-
     /// Who takes part in a conversation of the user's; `None` when the user does not.
     ///
     /// # Errors
@@ -214,7 +131,7 @@ impl Store {
         rows.iter().map(|row| Ok(row.get(0)?)).collect()
     }
 
-    async fn read_seq(&self, user: UserId, conversation: ConversationId) -> Result<Option<Seq>, Error> {
+    pub(super) async fn read_seq(&self, user: UserId, conversation: ConversationId) -> Result<Option<Seq>, Error> {
         let row = query("SELECT read_seq FROM conversation_members WHERE user_id = $1 AND conversation_id = $2")
             .bind(user)
             .bind(conversation)

@@ -165,6 +165,10 @@ async fn conversations_and_read_marks_are_right_around_a_restored_message() {
     // Ada has read three of four: that is two of bob's, for the third of his is her fourth.
     at_ada.send(read(3)).await;
     assert_eq!((&at_ada.expect("read").await["seq"], &at_bob.expect("read").await["seq"]), (&json!(3), &json!(2)));
+    // Who asks later hears the same.
+    let reads = format!("conversations/{}/reads", conversation.as_str().unwrap());
+    assert_eq!(app.get(&reads, &bob).await.assert(200).items(), [json!({"userId": ada.id, "seq": 2})]);
+    assert_eq!(app.get(&reads, &ada).await.assert(200).items(), [json!({"userId": bob.id, "seq": 4})]);
     at_ada.send(read(4)).await;
     assert_eq!((&at_ada.expect("read").await["seq"], &at_bob.expect("read").await["seq"]), (&json!(4), &json!(4)));
     inside.stop().await;

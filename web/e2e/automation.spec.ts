@@ -50,6 +50,12 @@ test('a script: from the gallery, mended by its errors, tried, activated, seen w
   await expect(page.locator('.run').filter({ hasText: 'Drop' })).toBeVisible();
   await page.getByRole('tab', { name: 'Figures' }).click();
   await expect(page.locator('.numbers')).toContainText('2');
+  // What it would make of what came, side by side.
+  await page.getByRole('tab', { name: 'Try' }).click();
+  await page.getByRole('button', { name: 'My last 5 messages' }).click();
+  const own = page.locator('.own-message');
+  await expect(own).toHaveCount(1);
+  await expect(own).toContainText(/Came in\s*Lunch\?\s*Then\s*Forward/);
   // What was kept back can be had.
   await page.getByRole('link', { name: 'Filtered' }).click();
   await expect(page.locator('.filtered-row')).toContainText('spoiler: the butler did it');
@@ -73,6 +79,26 @@ test('a script: from the gallery, mended by its errors, tried, activated, seen w
   await expect(page.getByText('Version 1 is running').first()).toBeVisible();
   await page.getByRole('button', { name: 'Disable' }).click();
   await expect(page.getByText('Nothing is running')).toBeVisible();
+});
+
+test('the other language is offered where the server has it', async ({ person }) => {
+  const { page } = await person('ada');
+  await page.route('**/api/v1/scripts/languages', async (route) => {
+    const luau = { language: 'luau', name: 'Luau', contentType: 'text/x-luau', available: true };
+    await route.fulfill({ json: { items: [luau, { ...luau, language: 'jolie', name: 'Jolie', contentType: 'text/x-jolie' }], next: null } });
+  });
+  await page.getByRole('link', { name: 'Scripts' }).click();
+  const editor = page.getByRole('textbox', { name: 'Source of the incoming script' });
+  await expect(editor).toContainText('function incoming(message)');
+  const language = page.getByRole('combobox', { name: 'Language' });
+  await language.selectOption('Jolie');
+  await expect(editor).toContainText('include "console.iol"');
+  // What somebody wrote is left as it is.
+  await editor.click();
+  await page.keyboard.press('Control+End');
+  await page.keyboard.type('// mine');
+  await language.selectOption('Luau');
+  await expect(editor).toContainText('// mine');
 });
 
 test('the editor completes the fields of a message', async ({ person }) => {
@@ -105,4 +131,8 @@ test('an administrator: users, their scripts, nodes, health', async ({ browserOf
   await expect(page.locator('.facts')).toContainText('Connections');
   await page.getByRole('button', { name: 'Drain' }).click();
   await page.getByRole('button', { name: 'Cancel' }).click();
+  await expect(page.getByText('Running')).toBeVisible();
+  await page.getByRole('button', { name: 'Drain' }).click();
+  await page.getByRole('button', { name: 'Drain it' }).click();
+  await expect(page.locator('[data-connection]')).toContainText(/restarting|lost|Connecting again/);
 });

@@ -27,7 +27,7 @@ test('a first message reaches a second account without a manual', async ({ brows
   expect(Date.now() - begun).toBeLessThan(60_000);
 });
 
-test('two people chat: order, read marks, presence, writing, names, days', async ({ person }) => {
+test('two people chat: order, read marks, presence, writing, names, days', async ({ person, browserOf }) => {
   const ada = await person('ada');
   const bea = await person('bea');
   await ada.openWith('bea');
@@ -46,8 +46,72 @@ test('two people chat: order, read marks, presence, writing, names, days', async
   }
   await expect(ada.page.locator('.message.own .mark').last()).toHaveAttribute('title', 'Read');
   await expect(ada.page).toHaveURL(/\/c\/[0-9a-f-]{36}$/);
+  // A browser that was not there when it was read hears of it too.
+  const elsewhere = await browserOf(ada.account);
+  await elsewhere.page.getByRole('link', { name: /bea/ }).click();
+  await expect(elsewhere.page.locator('.message.own .mark').last()).toHaveAttribute('title', 'Read');
+});
+
+test('who goes on typing while the first message makes the conversation loses no letter', async ({ person }) => {
+  const ada = await person('ada');
+  await person('bea');
+  await ada.openWith('bea');
+  await ada.composer.fill('One');
+  await ada.page.keyboard.press('Enter');
+  await ada.page.keyboard.type('and two, and three, and four', { delay: 15 });
+  await expect(ada.page).toHaveURL(/\/c\/[0-9a-f-]{36}$/);
+  await expect(ada.message('One')).toBeVisible();
+  await expect(ada.composer).toHaveValue('and two, and three, and four');
+  await ada.page.keyboard.type(' and five');
+  await ada.page.keyboard.press('Enter');
+  await expect(ada.message('and two, and three, and four and five')).toBeVisible();
+});
+
+test('a conversation far down the list is found, and is not taken for a new one', async ({ browserOf, server }) => {
+  const me = await server.account('ada');
+  const others = await Promise.all(['bea', 'cleo', 'dora', 'eve', 'fay', 'gus'].map((name) => server.account(name)));
+  await server.send(others[0] as typeof me, [me.id], 'the oldest of all');
+  // Every other group that these people can make: more than a page.
+  for (let bits = 2; bits < 2 ** others.length; bits += 1) {
+    const group = others.filter((_, n) => bits & (2 ** n));
+    await server.send(me, group.map((one) => one.id), `to group ${bits}`);
+  }
+  const ada = await browserOf(me);
+  await expect(ada.page.getByRole('button', { name: 'Older conversations' })).toBeVisible();
+  await ada.openWith('bea');
+  await expect(ada.message('the oldest of all')).toBeVisible();
+  await expect(ada.page).toHaveURL(/\/c\/[0-9a-f-]{36}$/);
   await ada.page.reload();
-  await expect(ada.page.locator('.message.own .mark').last()).toHaveAttribute('title', 'Read');
+  await ada.page.getByLabel('Find a conversation').fill('bea');
+  await expect(ada.page.locator('.row-text', { hasText: 'the oldest of all' })).toBeVisible();
+  await ada.page.getByLabel('Find a conversation').fill('nobody');
+  await expect(ada.page.getByText('No conversation by that name.')).toBeVisible();
+});
+
+test('the desktop is told of what comes while one looks elsewhere, on whatever screen', async ({ browserOf, server }) => {
+  const [ada, bea] = [await server.account('ada'), await server.account('bea')];
+  const who = await browserOf(ada);
+  await who.page.addInitScript(() => {
+    const shown: string[] = [];
+    class Told {
+      static permission = 'granted';
+      constructor(title: string, { body }: { body: string }) {
+        shown.push(`${title}: ${body}`);
+      }
+    }
+    Object.assign(window, { Notification: Told, shown });
+  });
+  await who.page.goto(`${server.url}/settings`);
+  const shown = () => who.page.evaluate(() => (window as unknown as { shown: string[] }).shown);
+  await server.send(bea, [ada.id], 'Are you there?');
+  await expect.poll(shown).toEqual(['bea: Are you there?']);
+  await expect(who.page).toHaveTitle('(1) Parlor');
+  await who.page.getByRole('link', { name: 'Chats' }).click();
+  await who.page.getByRole('link', { name: /bea/ }).click();
+  await expect(who.message('Are you there?')).toBeVisible();
+  await server.send(bea, [ada.id], 'I see you are.');
+  await expect(who.message('I see you are.')).toBeVisible();
+  expect(await shown()).toEqual(['bea: Are you there?']);
 });
 
 test('a group: who said it, and who is in it', async ({ person, server }) => {

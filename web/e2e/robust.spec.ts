@@ -126,3 +126,67 @@ test('many tabs and many reloads share one login', async ({ person, server }) =>
   const elsewhere = await ada.page.evaluate(() => JSON.stringify({ ...localStorage, ...sessionStorage, cookie: document.cookie }));
   expect(elsewhere).not.toMatch(/eyJ|refreshToken|accessToken/);
 });
+
+for (const [how, before] of [
+  ['forbidden', () => {
+    for (const name of ['localStorage', 'indexedDB']) {
+      Object.defineProperty(window, name, { get: () => { throw new DOMException('no', 'SecurityError'); } });
+    }
+  }],
+  ['full', () => {
+    Storage.prototype.setItem = () => {
+      throw new DOMException('full', 'QuotaExceededError');
+    };
+  }],
+] as const) {
+  test(`with a storage that is ${how} one can chat all the same`, async ({ browserOf, server, person }) => {
+    const bea = await person('bea');
+    const ada = await browserOf(await server.account('ada'), { before });
+    await ada.openWith('bea');
+    await ada.composer.fill('half');
+    await ada.say('a1');
+    await bea.page.getByRole('link', { name: /ada/ }).click();
+    await bea.say('b1');
+    await whole([ada, bea], ['a1', 'b1'], server);
+    await ada.page.getByRole('link', { name: 'Settings' }).click();
+    await expect(ada.page.getByText('This browser keeps nothing')).toHaveCount(how === 'forbidden' ? 1 : 0);
+    await ada.page.getByText('Dark').click();
+    await ada.page.getByRole('button', { name: 'Sign out' }).click();
+    await expect(ada.page.getByRole('button', { name: 'Sign in' })).toBeVisible();
+  });
+}
+
+test('a screen that cannot be fetched says so, and the others go on', async ({ person, server }) => {
+  const [ada] = await pair(person);
+  await server.kill();
+  await ada.page.getByRole('link', { name: 'Filtered' }).click();
+  await expect(ada.page.getByRole('alert')).toContainText('could not be opened');
+  await ada.page.getByRole('link', { name: 'Chats' }).click();
+  await ada.page.getByRole('link', { name: /bea/ }).click();
+  await expect(ada.message('a0')).toBeVisible();
+  await server.up();
+  await ada.page.getByRole('link', { name: 'Auto-reply' }).click();
+  await expect(ada.page.getByRole('heading', { name: 'Auto-reply' })).toBeVisible();
+});
+
+test('a login whose tokens live for seconds goes on, in chat and in requests', async ({ browserOf, server }) => {
+  await server.kill();
+  await server.up({ PARLOR_ACCOUNTS__ACCESS_SECONDS: '12' });
+  const [ada, bea] = [await server.account('ada'), await server.account('bea')];
+  const who = await browserOf(ada);
+  const begun = Date.now();
+  let renewed = 0;
+  who.page.on('websocket', (socket) => socket.on('framesent', ({ payload }) => (renewed += String(payload).includes('"refreshToken"') ? 1 : 0)));
+  await who.page.reload();
+  await server.send(bea, [ada.id], 'Hi');
+  await who.page.getByRole('link', { name: /bea/ }).click();
+  await expect.poll(() => Date.now() - begun, { timeout: 40_000 }).toBeGreaterThan(20_000);
+  // In time, and not without pause.
+  expect(renewed).toBeGreaterThanOrEqual(2);
+  expect(renewed).toBeLessThanOrEqual(6);
+  await who.say('still here');
+  await expect(who.page.locator('.message.own:not(.pending)')).toHaveText(/still here/);
+  await who.page.getByRole('link', { name: 'Auto-reply' }).click();
+  await expect(who.page.getByText('Made and not made')).toBeVisible();
+  await expect(banner(who)).toHaveText('');
+});

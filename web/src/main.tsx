@@ -18,4 +18,4 @@ window.addEventListener('storage', ({ key }) => key === 'parlor.theme' && applyT
 session.begin();
 
 const root = document.getElementById('root');
-if (root) createRoot(root).render(<StrictMode><App /></StrictMode>);
+if (root) createRoot(root, { onCaughtError: (error) => console.warn(error) }).render(<StrictMode><App /></StrictMode>);

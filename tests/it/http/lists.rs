@@ -124,6 +124,32 @@ async fn unread_counts_what_others_wrote_behind_the_mark() {
 }
 
 #[tokio::test]
+async fn how_far_others_have_read_is_told_in_the_callers_numbers() {
+    let app = TestApp::start().await;
+    let (ada, bob, carol) = (app.register("ada").await, app.register("bob").await, app.register("carol").await);
+    app.send(&carol, &[&bob], "moves bob's numbers by one").await;
+    for n in 0..3 {
+        app.send(&ada, &[&bob, &carol], &n.to_string()).await;
+    }
+    let conversation = app.inbox(&ada, 3).await[0]["conversationId"].clone();
+    let path = format!("conversations/{}/reads", conversation.as_str().unwrap());
+    assert_eq!(app.get(&path, &ada).await.assert(200).items().len(), 0, "nobody has read anything");
+    app.inbox(&bob, 4).await;
+    let mut socket = app.socket(&bob).await;
+    socket.send(json!({"type": "markRead", "conversationId": conversation, "seq": 3})).await;
+    socket.expect("read").await;
+    let read = |who: &Account, seq: i64| json!({"userId": who.id, "seq": seq});
+    assert_eq!(app.get(&path, &ada).await.assert(200).items(), [read(&bob, 2)]);
+    app.inbox(&carol, 4).await;
+    let mut socket = app.socket(&carol).await;
+    socket.send(json!({"type": "markRead", "conversationId": conversation, "seq": 4})).await;
+    socket.expect("read").await;
+    assert_eq!(app.get(&path, &ada).await.assert(200).items(), [read(&bob, 2), read(&carol, 3)]);
+    // One's own is in the list of conversations, not here.
+    assert_eq!(app.get(&path, &carol).await.assert(200).items(), [read(&bob, 3)]);
+}
+
+#[tokio::test]
 async fn a_conversation_of_others_is_not_there() {
     let app = TestApp::start().await;
     let (ada, bob, eve) = (app.register("ada").await, app.register("bob").await, app.register("eve").await);
@@ -131,6 +157,7 @@ async fn a_conversation_of_others_is_not_there() {
     let id = app.inbox(&bob, 1).await[0]["conversationId"].as_str().unwrap().to_owned();
     for (path, status, code) in [
         (format!("conversations/{id}/messages"), 404, "unknown_conversation"),
+        (format!("conversations/{id}/reads"), 404, "unknown_conversation"),
         (format!("conversations/{}/messages", uuid::Uuid::nil()), 404, "unknown_conversation"),
         ("conversations/secret/messages".to_owned(), 400, "invalid_path"),
     ] {

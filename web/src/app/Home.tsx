@@ -1,10 +1,11 @@
 /** The page of somebody who is signed in: the live connection around it, the screens in it. */
 
 import { lazy, Suspense, type ReactNode } from 'react';
-import { Redirect, Route, Switch } from 'wouter';
+import { Redirect, Route, Switch, useLocation } from 'wouter';
 
 import type { User } from '@parlor/client';
 
+import { Boundary } from '@/components/Boundary.tsx';
 import { Loading } from '@/components/States.tsx';
 import { LiveProvider } from '@/features/chat/hooks/useLive.tsx';
 import { ChatScreen } from '@/features/chat/components/ChatScreen.tsx';
@@ -18,10 +19,11 @@ const AdminScreen = lazy(() => import('@/features/admin/components/AdminScreen.t
 const SettingsScreen = lazy(() => import('@/features/settings/components/SettingsScreen.tsx'));
 
 export function Home({ user }: { user: User }) {
+  const [path] = useLocation();
   return (
     <LiveProvider user={user}>
       <Shell user={user}>
-        <Suspense fallback={<main className="page"><Loading /></main>}>
+        <Boundary place={path}><Suspense fallback={<main className="page"><Loading /></main>}>
           <Switch>
             <Route path="/"><ChatScreen /></Route>
             <Route path="/c/new/:people">{({ people }) => <ChatScreen people={people} />}</Route>
@@ -41,7 +43,7 @@ export function Home({ user }: { user: User }) {
               </Switch>
             </AdminOnly>
           </Switch>
-        </Suspense>
+        </Suspense></Boundary>
       </Shell>
     </LiveProvider>
   );

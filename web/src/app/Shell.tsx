@@ -8,6 +8,7 @@ import type { User } from '@parlor/client';
 import { Icon, type IconName } from '@/components/Icon.tsx';
 import { ConnectionBanner } from '@/features/chat/components/ConnectionBanner.tsx';
 import { useUnread } from '@/features/chat/hooks/useConversations.ts';
+import { useNotifications } from '@/features/chat/hooks/useNotifications.ts';
 
 interface Place {
   to: string;
@@ -28,6 +29,7 @@ const SETTINGS: Place = { to: '/settings', label: 'Settings', icon: 'settings', 
 export function Shell({ user, children }: { user: User; children: ReactNode }) {
   const [path] = useLocation();
   const unread = useUnread();
+  useNotifications(/^\/c\/(?!new\/)([^/]+)/.exec(path)?.[1]);
   const places = [...PLACES, ...(user.role === 'admin' ? [ADMIN] : []), SETTINGS];
   const inside = path.startsWith('/c/');
   return (

@@ -7,8 +7,9 @@ import type { WorkerAnswer, WorkerRequest } from './session-protocol.ts';
 const DATABASE = 'parlor';
 const LOCK = 'parlor.login';
 
-export function loginKeeper(): { answer(request: WorkerRequest): Promise<WorkerAnswer> } {
-  const keeper = new TokenKeeper({ store: loginStore(), refresh, lock: exclusively });
+/** `store`: where else than in the database of this browser. */
+export function loginKeeper(store = loginStore()): { answer(request: WorkerRequest): Promise<WorkerAnswer> } {
+  const keeper = new TokenKeeper({ store, refresh, lock: exclusively });
   return {
     async answer(request) {
       switch (request.kind) {
@@ -45,6 +46,18 @@ function exclusively<T>(work: () => Promise<T>): Promise<T> {
   const mine = last.then(work, work);
   last = mine.catch(() => undefined);
   return mine;
+}
+
+/** For a browser that keeps nothing: the login lives as long as the tab. */
+export function loginInMemory(): LoginStore {
+  let kept: Login | undefined;
+  return {
+    read: () => Promise.resolve(kept),
+    write: (login) => {
+      kept = login;
+      return Promise.resolve();
+    },
+  };
 }
 
 function loginStore(): LoginStore {

@@ -177,6 +177,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/conversations/{id}/reads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How far the others in a conversation have read; who has read nothing is left out. What is read later is told by the
+         *     frame `read`. There is one page.
+         */
+        get: operations["getConversationsIdReads"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/filtered": {
         parameters: {
             query?: never;
@@ -1076,6 +1096,18 @@ export interface components {
             next?: string | null;
         };
         /** @description A page of a list. */
+        Page_ReadBody: {
+            /** @description What there is, in order. */
+            items: {
+                /** @description Up to which message: its place in the caller's inbox. */
+                seq: components["schemas"]["Seq"];
+                /** @description Who has read. */
+                userId: components["schemas"]["UserId"];
+            }[];
+            /** @description The `after` (or `before`) of the next page; null: this is the last. */
+            next?: string | null;
+        };
+        /** @description A page of a list. */
         Page_SwitchedOffBody: {
             /** @description What there is, in order. */
             items: {
@@ -1220,6 +1252,13 @@ export interface components {
              * @example ada
              */
             username: string;
+        };
+        /** @description How far another participant has read. */
+        ReadBody: {
+            /** @description Up to which message: its place in the caller's inbox. */
+            seq: components["schemas"]["Seq"];
+            /** @description Who has read. */
+            userId: components["schemas"]["UserId"];
         };
         /** @description A refresh token. */
         RefreshBody: {
@@ -1976,6 +2015,56 @@ export interface operations {
                 };
             };
             /** @description `invalid_query`, `invalid_path` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `token_missing`, `token_expired` … */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `unknown_conversation`: there is none of the caller's with this id */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getConversationsIdReads: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The conversation */
+                id: components["schemas"]["ConversationId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Who has read, and how far */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ReadBody"];
+                };
+            };
+            /** @description `invalid_path` */
             400: {
                 headers: {
                     [name: string]: unknown;

@@ -1,17 +1,19 @@
 /** What somebody chose for this browser. */
 
+import { keep, storage } from './storage.ts';
+
 export type Theme = 'system' | 'light' | 'dark';
 
 const THEME = 'parlor.theme';
 
 export function theme(): Theme {
-  const kept = localStorage.getItem(THEME);
+  const kept = storage.getItem(THEME);
   return kept === 'light' || kept === 'dark' ? kept : 'system';
 }
 
 export function setTheme(choice: Theme): void {
-  if (choice === 'system') localStorage.removeItem(THEME);
-  else localStorage.setItem(THEME, choice);
+  if (choice === 'system') storage.removeItem(THEME);
+  else keep(THEME, choice);
   applyTheme();
 }
 

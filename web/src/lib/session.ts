@@ -5,8 +5,9 @@
 
 import type { Access, Grant, User } from '@parlor/client';
 
-import { loginKeeper } from './keeper.ts';
+import { loginInMemory, loginKeeper } from './keeper.ts';
 import type { WorkerAnswer, WorkerRequest } from './session-protocol.ts';
+import { keeps } from './storage.ts';
 
 export type SessionState = { name: 'loading' } | { name: 'out'; why?: string } | { name: 'in'; user: User };
 
@@ -94,7 +95,7 @@ class Session {
       const answer = await askWorker(worker, request);
       if (answer !== 'deaf') return answer;
     }
-    this.#direct ??= loginKeeper();
+    this.#direct ??= keeps ? loginKeeper() : loginKeeper(loginInMemory());
     return this.#direct.answer(request);
   }
 }
@@ -103,7 +104,7 @@ export const session = new Session();
 
 /** The worker, where the browser has such: not on plain HTTP from another machine, and not in every private window. */
 async function sessionWorker(): Promise<ServiceWorker | undefined> {
-  if (!('serviceWorker' in navigator)) return undefined;
+  if (!keeps || !('serviceWorker' in navigator)) return undefined;
   try {
     const url = trusted('/session-worker.js');
     const registration = await navigator.serviceWorker.register(url, { scope: '/', updateViaCache: 'none' });

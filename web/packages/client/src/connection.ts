@@ -70,7 +70,10 @@ const GAP_MS = 2_000;
 /** How long the answer to a probe may take. */
 const PROBE_MS = 5_000;
 
-type TimerName = 'retry' | 'welcome' | 'silence' | 'ping' | 'gap' | 'move' | 'probe';
+/** A clock that is wrong does not put a renewal off for long: the server warns a minute before the end. */
+const LATEST_RENEWAL_MS = 30_000;
+
+type TimerName = 'renew' | 'retry' | 'welcome' | 'silence' | 'ping' | 'gap' | 'move' | 'probe';
 
 export class Connection extends Events<ConnectionEvents> {
   #options: Required<Omit<ConnectionOptions, 'after'>>;
@@ -198,7 +201,7 @@ export class Connection extends Events<ConnectionEvents> {
       case 'message':
         return this.#message(frame);
       case 'tokenExpiring':
-        return void this.#renew();
+        return this.#expiring(Date.parse(frame.tokenExpiresAt));
       case 'reconnect':
         return this.#asked(frame.afterMs);
       case 'error':
@@ -241,6 +244,16 @@ export class Connection extends Events<ConnectionEvents> {
     this.#cursor.restart();
     this.emit('reset', { headSeq: this.#headSeq });
     if (this.#status.name === 'open') this.#to({ name: 'open', caughtUp: true });
+  }
+
+  /**
+   * Renewed at half of what is left. At once would be without pause where tokens live no longer than the server's
+   * warning: the next one is about to end from its beginning.
+   */
+  #expiring(at: number): void {
+    const left = at - this.#options.clock.now();
+    const wait = Math.min(Math.max(0, left / 2), LATEST_RENEWAL_MS);
+    this.#timer('renew', Number.isNaN(wait) ? 0 : wait, () => void this.#renew());
   }
 
   async #renew(): Promise<void> {

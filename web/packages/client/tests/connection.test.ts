@@ -313,11 +313,29 @@ describe('a server that stops', () => {
 describe('tokens', () => {
   test('one that ends soon is renewed on the connection that is there', async () => {
     await open();
-    last().say({ type: 'tokenExpiring', tokenExpiresAt: '' });
-    await settled();
+    last().say({ type: 'tokenExpiring', tokenExpiresAt: new Date(clock.now() + 60_000).toISOString() });
+    await clock.pass(29_999);
+    expect(asked).toEqual([false]);
+    await clock.pass(1);
     expect(asked).toEqual([false, true]);
     expect(last().of('refreshToken')).toEqual([{ type: 'refreshToken', accessToken: 'token-2' }]);
     expect(sockets).toHaveLength(1);
+  });
+
+  test('one that lives for less than the warning is not renewed without pause', async () => {
+    await open();
+    for (let n = 0; n < 3; n += 1) {
+      last().say({ type: 'tokenExpiring', tokenExpiresAt: new Date(clock.now() + 12_000).toISOString() });
+      await clock.pass(6_000);
+    }
+    expect(last().of('refreshToken')).toHaveLength(3);
+  });
+
+  test.each([['in the past', -60_000, 0], ['far ahead', 3_600_000, 30_000]])('an end that a wrong clock sees %s', async (_, left, wait) => {
+    await open();
+    last().say({ type: 'tokenExpiring', tokenExpiresAt: new Date(clock.now() + left).toISOString() });
+    await clock.pass(wait);
+    expect(last().of('refreshToken')).toHaveLength(1);
   });
 
   test('one that was refused is not used again', async () => {

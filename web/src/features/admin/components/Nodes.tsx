@@ -12,7 +12,7 @@ import { ago, count, fullTime } from '@/lib/format.ts';
 import { drain, nodesThere, type Node } from '../api/admin.ts';
 
 /** What has a line of its own; whatever else a node tells is listed as it is. */
-const KNOWN = new Set(['id', 'version', 'startedAt', 'sessions', 'stages', 'draining']);
+const KNOWN = new Set(['id', 'version', 'startedAt', 'sessions', 'stages', 'draining', 'host', 'answers']);
 
 export function Nodes() {
   const { data, error, isPending, refetch } = useQuery(nodesThere);
@@ -26,11 +26,12 @@ export function Nodes() {
         {data.map((node) => (
           <li key={node.id} className="card stack">
             <div className="line spread">
-              <h2>Node {node.id}</h2>
+              <h2>Node {node.id}{node.answers && data.length > 1 && <span className="hint"> (the one that answers here)</span>}</h2>
               {node.draining ? <Chip kind="warn">Stopping</Chip> : <Chip kind="good">Running</Chip>}
             </div>
             <dl className="facts">
               <dt>Connections</dt><dd>{count(node.sessions)}</dd>
+              {node.host && <><dt>Host</dt><dd>{node.host}</dd></>}
               <dt>Started</dt><dd title={fullTime(node.startedAt)}>{ago(node.startedAt)}</dd>
               <dt>Version</dt><dd>{node.version}</dd>
               <dt>Stages</dt><dd>{node.stages.join(', ')}</dd>

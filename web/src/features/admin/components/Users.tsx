@@ -32,7 +32,7 @@ export function Users() {
       {data && (
         <div className="table-frame" tabIndex={0} role="region" aria-label="Table of users">
           <table className="table">
-            <thead><tr><th scope="col">Name</th><th scope="col">Id</th><th scope="col">Since</th><th scope="col">State</th><th scope="col"><span className="for-readers">What can be done</span></th></tr></thead>
+            <thead><tr><th scope="col">Name</th><th scope="col" className="only-wide">Id</th><th scope="col" className="only-wide">Since</th><th scope="col">State</th><th scope="col"><span className="for-readers">What can be done</span></th></tr></thead>
             <tbody>{users.map((user) => <Row key={user.id} user={user} onReset={() => setResetting(user)} />)}</tbody>
           </table>
           {users.length === 0 && <p className="hint centred">Nobody&apos;s name begins so.</p>}
@@ -54,8 +54,8 @@ function Row({ user, onReset }: { user: AdminUser; onReset: () => void }) {
   return (
     <tr>
       <td><strong>{user.username}</strong>{change.error && <p className="field-error" role="alert">{words(change.error)}</p>}</td>
-      <td>{user.id}</td>
-      <td><time dateTime={user.createdAt} title={fullTime(user.createdAt)}>{shortTime(user.createdAt)}</time></td>
+      <td className="only-wide">{user.id}</td>
+      <td className="only-wide"><time dateTime={user.createdAt} title={fullTime(user.createdAt)}>{shortTime(user.createdAt)}</time></td>
       <td>
         {user.role === 'admin' && <Chip kind="accent">Administrator</Chip>}{' '}
         {user.disabled && <Chip kind="bad">Disabled</Chip>}{user.role !== 'admin' && !user.disabled && <Chip>User</Chip>}

@@ -9,6 +9,7 @@ import { Connection, Events, Outbox, type Message, type ScriptFailed, type Statu
 import { answered, api } from '@/lib/api.ts';
 import { newId } from '@/lib/ids.ts';
 import { session } from '@/lib/session.ts';
+import { storage } from '@/lib/storage.ts';
 
 import { conversationsKey, fetchConversations, withMessages, withRead, type ConversationList } from './conversations.ts';
 import { append, Marks, PAGE, type Before, type MessagePage, type Timeline } from './timeline.ts';
@@ -62,7 +63,7 @@ export class Live extends Events<LiveEvents> {
       url: `${scheme}//${location.host}/ws`,
       token: ({ fresh }) => session.token(fresh ? session.current : undefined),
     });
-    this.outbox = new Outbox({ connection: this.connection, storage: localStorage, userId: user.id, newId });
+    this.outbox = new Outbox({ connection: this.connection, storage, userId: user.id, newId });
     this.#off = [
       this.connection.on('welcome', (welcome) => (this.maxMessageBytes = welcome.maxMessageBytes)),
       this.connection.on('status', (status) => this.#status(status)),
@@ -155,7 +156,10 @@ export class Live extends Events<LiveEvents> {
     if (status.name === 'signedOut') void session.token();
     // Who is there is told anew at the beginning of each connection.
     if (status.name !== 'open') this.#queryClient.setQueryData(presenceKey, {});
-    if (status.name === 'open') this.#read.clear();
+    if (status.name !== 'open') return;
+    this.#read.clear();
+    // What others read while there was no connection is told by nobody.
+    if (status.caughtUp) void this.#queryClient.invalidateQueries({ queryKey: ['reads'] });
   }
 
   #gather(message: Message): void {
@@ -197,32 +201,25 @@ export class Live extends Events<LiveEvents> {
 
   #reads(conversationId: string, userId: number, seq: number): void {
     if (userId === this.user.id) return this.#list((list) => withRead(list, conversationId, seq));
-    const known = this.#queryClient.getQueryData<Reads>(readsKey(conversationId)) ?? this.reads(conversationId);
-    if (seq <= (known[userId] ?? 0)) return;
-    const reads = { ...known, [userId]: seq };
-    this.#queryClient.setQueryData<Reads>(readsKey(conversationId), reads);
-    try {
-      localStorage.setItem(this.#readsPlace(conversationId), JSON.stringify(reads));
-    } catch {
-      // The storage is full: known for as long as this tab lives.
-    }
+    this.#queryClient.setQueryData<Reads>(readsKey(conversationId), (known) => furthest(known, { [userId]: seq }));
   }
 
-  /** How far others have read, as this browser has heard: the server tells it once, when it happens. */
-  reads(conversationId: string): Reads {
-    try {
-      return JSON.parse(localStorage.getItem(this.#readsPlace(conversationId)) ?? '{}') as Reads;
-    } catch {
-      return {};
-    }
-  }
-
-  #readsPlace(conversationId: string): string {
-    return `parlor.reads.${this.user.id}.${conversationId}`;
+  /** How far others have read. What is told while it is asked for is not lost. */
+  async reads(conversationId: string, signal?: AbortSignal): Promise<Reads> {
+    const path = { id: conversationId };
+    const { items } = await answered(api.GET('/api/v1/conversations/{id}/reads', { params: { path }, signal }));
+    const asked = Object.fromEntries(items.map(({ userId, seq }) => [userId, seq]));
+    return furthest(this.#queryClient.getQueryData<Reads>(readsKey(conversationId)), asked);
   }
 
   #reset(): void {
     this.#recent = [];
     void this.#queryClient.resetQueries();
   }
+}
+
+/** A reader never reads back: of two places, the further. */
+function furthest(known: Reads = {}, told: Reads): Reads {
+  const further = Object.entries(told).filter(([id, seq]) => seq > (known[Number(id)] ?? 0));
+  return further.length === 0 ? known : { ...known, ...Object.fromEntries(further) };
 }

@@ -5,7 +5,6 @@ import { useEffect, useState } from 'react';
 import { Empty } from '@/components/States.tsx';
 import { Button } from '@/components/Button.tsx';
 
-import { useNotifications } from '../hooks/useNotifications.ts';
 import { Conversation } from './Conversation.tsx';
 import { ConversationList } from './ConversationList.tsx';
 import { NewConversation } from './NewConversation.tsx';
@@ -13,7 +12,6 @@ import { NewConversation } from './NewConversation.tsx';
 export function ChatScreen({ conversationId, people }: { conversationId?: string; people?: string }) {
   const [starting, setStarting] = useState(false);
   const open = conversationId ?? people;
-  useNotifications(conversationId);
   useEffect(() => {
     const shortcut = (event: KeyboardEvent) => {
       if (event.key.toLowerCase() === 'k' && (event.ctrlKey || event.metaKey)) {

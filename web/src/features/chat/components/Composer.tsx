@@ -4,16 +4,18 @@ import { useEffect, useLayoutEffect, useRef, useState, type KeyboardEvent } from
 
 import { IconButton } from '@/components/Button.tsx';
 import { bytes } from '@/lib/format.ts';
+import { keep, storage } from '@/lib/storage.ts';
 
 import { useLive } from '../hooks/useLive.tsx';
+import { draftPlace } from '../api/drafts.ts';
 import { EmojiPicker } from './EmojiPicker.tsx';
 
 const encoder = new TextEncoder();
 
 export function Composer({ draftKey, recipientIds, label }: { draftKey: string; recipientIds?: readonly number[]; label: string }) {
   const live = useLive();
-  const place = `parlor.draft.${live.user.id}.${draftKey}`;
-  const [text, setText] = useState(() => localStorage.getItem(place) ?? '');
+  const place = draftPlace(live.user.id, draftKey);
+  const [text, setText] = useState(() => storage.getItem(place) ?? '');
   const [emoji, setEmoji] = useState(false);
   const field = useRef<HTMLTextAreaElement>(null);
   // A byte is at most a third of what a character of UTF-16 takes: counted only where it may matter.
@@ -21,9 +23,12 @@ export function Composer({ draftKey, recipientIds, label }: { draftKey: string; 
   const tooLong = size > live.maxMessageBytes;
   const ready = recipientIds !== undefined && text.trim() !== '' && !tooLong;
 
-  useEffect(() => {
+  // Before the next key: a new conversation gets its own composer while somebody types in it.
+  useLayoutEffect(() => {
+    const element = field.current;
+    element?.setSelectionRange(element.value.length, element.value.length);
     // Keyboards of phones cover half the screen: there one touches the field oneself.
-    if (matchMedia('(pointer: fine)').matches) field.current?.focus();
+    if (matchMedia('(pointer: fine)').matches) element?.focus();
   }, []);
   useLayoutEffect(() => {
     const element = field.current;
@@ -42,12 +47,9 @@ export function Composer({ draftKey, recipientIds, label }: { draftKey: string; 
 
   const write = (next: string) => {
     setText(next);
-    try {
-      if (next === '') localStorage.removeItem(place);
-      else localStorage.setItem(place, next);
-    } catch {
-      // The storage is full: the draft lives as long as this tab.
-    }
+    // Where there is no room, the draft lives as long as this tab.
+    if (next === '') storage.removeItem(place);
+    else keep(place, next);
     if (next !== '' && recipientIds) live.typing(recipientIds);
   };
   const send = () => {
@@ -61,6 +63,10 @@ export function Composer({ draftKey, recipientIds, label }: { draftKey: string; 
     event.preventDefault();
     send();
   };
+  const closeEmoji = () => {
+    setEmoji(false);
+    field.current?.focus();
+  };
   const insert = (what: string) => {
     const element = field.current;
     const at = element?.selectionStart ?? text.length;
@@ -73,7 +79,7 @@ export function Composer({ draftKey, recipientIds, label }: { draftKey: string; 
   };
   return (
     <div className="composer">
-      {emoji && <EmojiPicker onPick={insert} onClose={() => setEmoji(false)} />}
+      {emoji && <EmojiPicker onPick={insert} onClose={closeEmoji} />}
       {tooLong && <p className="composer-note" role="alert">Too long: {bytes(size)} of at most {bytes(live.maxMessageBytes)}.</p>}
       <div className="composer-box">
         <IconButton icon="smile" label="Emoji" aria-expanded={emoji} onClick={() => setEmoji(!emoji)} />

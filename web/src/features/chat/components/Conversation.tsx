@@ -1,13 +1,15 @@
 /** One conversation: who is in it, what was said, and a place to write. One that has no message yet is known by its people. */
 
-import { useEffect, useMemo } from 'react';
+import { useLayoutEffect, useMemo } from 'react';
 import { Link, useLocation } from 'wouter';
 
 import { Avatar } from '@/components/Avatar.tsx';
 import { Icon } from '@/components/Icon.tsx';
+import { Loading } from '@/components/States.tsx';
 
 import { participantsOf } from '../api/conversations.ts';
-import { useConversations, usePresence } from '../hooks/useConversations.ts';
+import { moveDraft } from '../api/drafts.ts';
+import { useConversationOf, useConversations, usePresence } from '../hooks/useConversations.ts';
 import { useLive, useOutbox } from '../hooks/useLive.tsx';
 import { useMessages } from '../hooks/useMessages.ts';
 import { usePeople } from '../hooks/usePeople.ts';
@@ -49,24 +51,27 @@ function Fresh({ people }: { people: string }) {
   const [, navigate] = useLocation();
   const others = useMemo(() => people.split('-').map(Number).filter((id) => Number.isSafeInteger(id) && id > 0), [people]);
   const members = useMemo(() => [...new Set([...others, user.id])].sort((a, b) => a - b), [others, user.id]);
-  const { data: conversations } = useConversations();
-  const known = conversations?.find((item) => item.participants.join() === members.join());
+  const { found: known, looking } = useConversationOf(members);
   const name = usePeople(members);
   const recipients = useMemo(() => addressed(members, user.id), [members, user.id]);
   const pending = usePending(recipients);
-  useEffect(() => {
-    if (known) navigate(`/c/${known.conversationId}`, { replace: true });
-  }, [known, navigate]);
+  const draftKey = `new-${others.join('-')}`;
+  useLayoutEffect(() => {
+    if (!known) return;
+    moveDraft(user.id, draftKey, known.conversationId);
+    navigate(`/c/${known.conversationId}`, { replace: true });
+  }, [known, navigate, user.id, draftKey]);
   return (
     <section className="conversation" aria-label="Conversation">
       <Head members={members} me={user.id} name={name} />
       <div className="messages" role="log" aria-label="Messages" tabIndex={0}>
         <div className="messages-inner">
-          {pending.length === 0 && <p className="beginning">This is the beginning of your conversation with {titleOf(members, user.id, name)}. Say hello.</p>}
+          {looking && <Loading />}
+          {!looking && pending.length === 0 && <p className="beginning">This is the beginning of your conversation with {titleOf(members, user.id, name)}. Say hello.</p>}
           <ol className="thread">{pending.map((entry) => <PendingRow key={entry.id} entry={entry} />)}</ol>
         </div>
       </div>
-      <Composer draftKey={`new-${others.join('-')}`} recipientIds={recipients} label={titleOf(members, user.id, name)} />
+      <Composer draftKey={draftKey} recipientIds={recipients} label={titleOf(members, user.id, name)} />
     </section>
   );
 }

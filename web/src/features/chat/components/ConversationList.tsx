@@ -10,7 +10,7 @@ import { Empty, Loading, Trouble } from '@/components/States.tsx';
 import { fullTime, shortTime } from '@/lib/format.ts';
 
 import type { Conversation } from '../api/conversations.ts';
-import { useConversations, usePresence } from '../hooks/useConversations.ts';
+import { useConversations, usePresence, useWhole } from '../hooks/useConversations.ts';
 import { useLive } from '../hooks/useLive.tsx';
 import { usePeople } from '../hooks/usePeople.ts';
 import { useWriting } from '../hooks/useWriting.ts';
@@ -32,6 +32,7 @@ export function ConversationList({ open, beside, onNew }: ConversationListProps)
   const name = usePeople([...new Set((data ?? []).flatMap((item) => item.participants))]);
   const presence = usePresence();
   const search = wanted.trim().toLowerCase();
+  const looking = useWhole(search !== '');
   const shown = (data ?? []).filter((item) => titleOf(item.participants, user.id, name).toLowerCase().includes(search));
   return (
     <section className="list" aria-label="Conversations">
@@ -60,8 +61,9 @@ export function ConversationList({ open, beside, onNew }: ConversationListProps)
             ))}
           </ul>
         )}
-        {search && shown.length === 0 && <p className="hint centred">No conversation by that name.</p>}
-        {hasNextPage && <Button kind="quiet" busy={isFetchingNextPage} onClick={() => void fetchNextPage()}>Older conversations</Button>}
+        {looking && <Loading label="Looking through all" />}
+        {search && !looking && shown.length === 0 && <p className="hint centred">No conversation by that name.</p>}
+        {hasNextPage && !search && <Button kind="quiet" busy={isFetchingNextPage} onClick={() => void fetchNextPage()}>Older conversations</Button>}
       </div>
     </section>
   );
@@ -94,7 +96,7 @@ function Row({ item, me, name, presence, open }: RowProps) {
           </span>
           <span className="row-bottom">
             <span className={writing.length > 0 ? 'row-text writing' : 'row-text'}>
-              {writing.length > 0 ? 'writing …' : <>{last.fromAutoReply && <Icon name="robot" className="inline" />}{who}{last.messageBody.slice(0, 140) || '(empty)'}</>}
+              {writing.length > 0 ? 'writing …' : <>{last.fromAutoReply && <Icon name="robot" className="inline" />}{who}<bdi>{last.messageBody.slice(0, 140) || '(empty)'}</bdi></>}
             </span>
             {item.unread > 0 && <span className="badge" aria-label={`${item.unread} unread`}>{item.unread >= 1000 ? '999+' : item.unread}</span>}
           </span>

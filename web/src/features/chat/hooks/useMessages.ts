@@ -29,7 +29,15 @@ export function useTyping(conversationId: string): Typing {
   return useQuery<Typing>({ queryKey: typingKey(conversationId), queryFn: () => ({}), staleTime: Infinity }).data ?? {};
 }
 
+const NOBODY: Reads = {};
+
 export function useReads(conversationId: string): Reads {
   const live = useLive();
-  return useQuery<Reads>({ queryKey: readsKey(conversationId), queryFn: () => live.reads(conversationId), staleTime: Infinity }).data ?? {};
+  const query = useQuery<Reads>({
+    queryKey: readsKey(conversationId),
+    queryFn: ({ signal }) => live.reads(conversationId, signal),
+    // Kept up by the socket.
+    staleTime: Infinity,
+  });
+  return query.data ?? NOBODY;
 }

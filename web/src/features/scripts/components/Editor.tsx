@@ -11,7 +11,7 @@ import { unifiedMergeView } from '@codemirror/merge';
 import { highlightSelectionMatches, search, searchKeymap } from '@codemirror/search';
 import { EditorState, type Extension, type Text } from '@codemirror/state';
 import { drawSelection, EditorView, highlightActiveLine, highlightActiveLineGutter, keymap, lineNumbers } from '@codemirror/view';
-import { useEffect, useRef } from 'react';
+import { useLayoutEffect, useRef } from 'react';
 
 import type { Diagnostic, Direction } from '../api/scripts.ts';
 import { editorTheme } from './editor-theme.ts';
@@ -39,7 +39,9 @@ export default function Editor({ text, onChange, diagnostics, language, directio
   const first = useRef(text);
   first.current = text;
 
-  useEffect(() => {
+  // Layout effects, all of them: they run in the same task as the drawing. Later, and another letter would have been
+  // typed meanwhile; the text of a moment ago would be put over it.
+  useLayoutEffect(() => {
     const element = host.current;
     if (!element) return undefined;
     const root = element.shadowRoot ?? element.attachShadow({ mode: 'open' });
@@ -67,13 +69,13 @@ export default function Editor({ text, onChange, diagnostics, language, directio
     }
   }, [language, direction, label, readOnly, original]);
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     const editor = view.current;
     if (!editor || editor.state.doc.toString() === text) return;
     editor.dispatch({ changes: { from: 0, to: editor.state.doc.length, insert: text } });
   }, [text]);
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     const editor = view.current;
     if (!editor || readOnly) return;
     editor.dispatch(setDiagnostics(editor.state, (diagnostics ?? []).map((found) => placed(editor.state.doc, found))));

@@ -12,6 +12,7 @@ import { words } from '@/lib/api.ts';
 
 import '@/styles/workshop.css';
 
+import { translated } from '../api/beginnings.ts';
 import { activate, disable, languagesOffered, overviewOf, upload, type Direction, type Owner } from '../api/scripts.ts';
 import { diagnosticsOf, useCheck, type Check } from '../hooks/useCheck.ts';
 import { useDraft, type Draft } from '../hooks/useDraft.ts';
@@ -50,7 +51,7 @@ function Workshop({ direction, owner }: { direction: Direction; owner: Owner }) 
                 direction={direction} label={`Source of the ${direction} script`} />
             </Suspense>
           ) : <Loading />}
-          {draft && <Foot owner={owner} direction={direction} draft={draft} change={change} check={check} same={newest !== undefined && kept === draft.source} newest={newest?.version} />}
+          {draft && <Foot owner={owner} direction={direction} draft={draft} change={change} check={check} same={newest !== undefined && kept === draft.source && newest.language === draft.language} newest={newest?.version} />}
         </section>
         <section className="workshop-panel" aria-label={panel}>
           <div className="tabs" role="tablist" aria-label="What to see beside the editor">
@@ -125,11 +126,12 @@ function Foot({ owner, direction, draft, change, check, same, newest }: FootProp
     },
     onSettled: () => client.invalidateQueries({ queryKey: ['scripts', owner] }),
   });
+  const translate = (language: Draft['language']) => change({ language, source: translated(draft.source, language, direction) });
   const running = same && newest !== undefined && data?.[direction]?.activeVersion === newest;
   return (
     <footer className="workshop-foot">
       {(languages?.length ?? 0) > 1 && (
-        <select className="input" aria-label="Language" value={draft.language} onChange={(event) => change({ language: event.target.value as Draft['language'] })}>
+        <select className="input" aria-label="Language" value={draft.language} onChange={(event) => translate(event.target.value as Draft['language'])}>
           {languages?.map((one) => <option key={one.language} value={one.language} disabled={!one.available}>{one.name}{one.available ? '' : ` (${one.reason ?? 'not here'})`}</option>)}
         </select>
       )}

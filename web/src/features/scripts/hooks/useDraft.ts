@@ -3,6 +3,9 @@
 import { useQuery } from '@tanstack/react-query';
 import { useCallback, useEffect, useState } from 'react';
 
+import { keep, storage } from '@/lib/storage.ts';
+
+import { beginning } from '../api/beginnings.ts';
 import { sourceOf, versionsOf, type Direction, type Language, type Owner, type Sample, type Template, type Version } from '../api/scripts.ts';
 
 export interface Draft {
@@ -11,10 +14,6 @@ export interface Draft {
   samples: Sample[];
 }
 
-const EMPTY: Record<Direction, string> = {
-  incoming: '-- What others send you. Return what shall become of it.\n\nfunction incoming(message)\n  return { action = "FORWARD" }\nend\n',
-  outgoing: '-- What you send. Return what shall be sent instead.\n\nfunction outgoing(message)\n  return { messageBody = message.messageBody }\nend\n',
-};
 const SAMPLE: Record<Direction, Sample[]> = {
   incoming: [{ messageBody: 'Hello! Are you there?' }],
   outgoing: [{ messageBody: 'See you at eight.' }],
@@ -22,7 +21,7 @@ const SAMPLE: Record<Direction, Sample[]> = {
 
 function read(place: string): Draft | undefined {
   try {
-    const kept = JSON.parse(localStorage.getItem(place) ?? 'null') as Draft | null;
+    const kept = JSON.parse(storage.getItem(place) ?? 'null') as Draft | null;
     return kept && typeof kept.source === 'string' && Array.isArray(kept.samples) ? kept : undefined;
   } catch {
     return undefined;
@@ -39,18 +38,15 @@ export function useDraft(me: number, owner: Owner, direction: Direction) {
 
   useEffect(() => {
     if (draft || !versions) return;
-    if (!newest) setDraft({ source: EMPTY[direction], language: 'luau', samples: SAMPLE[direction] });
+    if (!newest) setDraft({ source: beginning('luau', direction), language: 'luau', samples: SAMPLE[direction] });
     else if (source !== undefined) setDraft({ source, language: newest.language, samples: SAMPLE[direction] });
   }, [draft, versions, newest, source, direction]);
 
   const change = useCallback((part: Partial<Draft>) => {
     setDraft((before) => {
       const next = { ...(before ?? { source: '', language: 'luau' as const, samples: [] }), ...part };
-      try {
-        localStorage.setItem(place, JSON.stringify(next));
-      } catch {
-        // The storage is full: the draft lives as long as this tab.
-      }
+      // Where there is no room, the draft lives as long as this tab.
+      keep(place, JSON.stringify(next));
       return next;
     });
   }, [place]);

@@ -10,6 +10,7 @@ import { Note } from '@/components/States.tsx';
 import { useLive, useOutbox } from '@/features/chat/hooks/useLive.tsx';
 import { setTheme, theme, type Theme } from '@/lib/preferences.ts';
 import { session } from '@/lib/session.ts';
+import { forget, keeps } from '@/lib/storage.ts';
 
 const THEMES: [Theme, string][] = [['system', 'As the system'], ['light', 'Light'], ['dark', 'Dark']];
 
@@ -37,6 +38,7 @@ export default function SettingsScreen({ user }: { user: User }) {
           </div>
         </section>
         <Notifications />
+        {!keeps && <Note kind="warn">This browser keeps nothing for this page. Your login, drafts and unsent messages last as long as this tab.</Note>}
         <section className="card stack">
           <h2>For programs</h2>
           <p className="hint">
@@ -73,8 +75,7 @@ function SignOut() {
   const [asked, setAsked] = useState(false);
   const leave = () => {
     live.outbox.clear();
-    const own = [`parlor.draft.${live.user.id}.`, `parlor.reads.${live.user.id}.`];
-    Object.keys(localStorage).filter((key) => own.some((start) => key.startsWith(start))).forEach((key) => localStorage.removeItem(key));
+    forget(`parlor.draft.${live.user.id}.`);
     void session.signOut();
   };
   if (unsent > 0 && asked) {
