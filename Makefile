@@ -49,10 +49,10 @@ jolie: ## Get the interpreter of Jolie scripts, into ~/.local/share/parlor/jolie
 test: ## Run every test, with what it needs installed first, and say at the end how many passed
 	@scripts/check-tools.sh
 	@if [ -f tests/setup.sh ]; then echo "setting up: tests/setup.sh"; bash tests/setup.sh; fi
-	@scripts/deploy-check.sh
+	@scripts/deploy-check.sh rules
 	@scripts/test.sh --workspace
 
-deploy-check: ## Check what is in deploy/: rules and their tests, dashboards
+deploy-check: ## Check all that is in deploy/: rules and their tests, dashboards, the chart, compose.yaml, workflows
 	@scripts/deploy-check.sh
 
 lint: ## Check format, clippy (no warning passes) and the rules of the house

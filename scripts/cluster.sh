@@ -11,7 +11,8 @@
 #                                         KAFKA_BROKERS, DATABASE_URL, REDIS_URL, REDIS_PID, POSTGRES_PID, ADMIN_NAME, …
 #
 # CLUSTER_NODES and CLUSTER_BROKERS (3 and 3) count when its folder is made; CLUSTER_DIR is another folder, CLUSTER_PROGRAM
-# another `parlor`, CLUSTER_SETTINGS a file with settings of the nodes besides, CLUSTER_BROKER_JAVA the brokers' Java options. PARLOR_… variables reach the nodes.
+# another `parlor`, CLUSTER_SETTINGS a file with settings of the nodes besides (without [kafka]), CLUSTER_BROKER_JAVA the
+# brokers' Java options. PARLOR_… variables reach the nodes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -185,7 +186,7 @@ part() {
 }
 
 usage() {
-  sed -n '2,15s/^# \{0,1\}//p' scripts/cluster.sh
+  sed -n '2,16s/^# \{0,1\}//p' scripts/cluster.sh
   exit 2
 }
 

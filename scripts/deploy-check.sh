@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Checks what is in deploy/ without running it: rules by promtool and their unit tests, dashboards, the chart for several sets of
 # values against the schemas of Kubernetes, compose.yaml, workflows.
-# Installs the tools that it needs first, once. `make deploy-check` and `make test` call it.
+# Installs the tools that it needs first, once.
+#
+#   scripts/deploy-check.sh           all of it, and that the program reads what the chart writes: `make deploy-check`
+#   scripts/deploy-check.sh rules     without what needs Helm and actionlint, whose build takes many minutes: `make test`
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -31,6 +34,11 @@ pathlib.Path(sys.argv[2]).write_text(json.dumps({"groups": [{"name": "queries", 
 print(f"deploy-check: {len(rules)} queries of dashboards")
 PYTHON
 promtool check rules "$work/queries.yml" >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+
+if [ "${1:-}" = rules ]; then
+  say "all right, after $SECONDS s; make deploy-check looks at the chart, compose.yaml and the workflows too"
+  exit
+fi
 
 tools=$(scripts/deploy-tools.sh)
 helm() { "$tools/helm" "$@" 2> >(grep -v 'found symbolic link' >&2); }
@@ -66,5 +74,8 @@ say "compose.yaml"
 
 say "workflows"
 "$tools/actionlint"
+
+say "the settings that the chart writes"
+cargo test --test it -- --ignored helm:: >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
 
 say "all right, after $SECONDS s"

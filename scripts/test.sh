@@ -16,8 +16,8 @@ if [ "${PARLOR_WEB:-yes}" != no ]; then
 fi
 
 echo
-# What failed is told once more at the end, where one looks: what each said last.
-awk -v most=25 'function told() { if (name == "") return; print name; for (n = (count > most ? count - most : 0); n < count; n++) print "    " line[n] }
+# What failed is told once more at the end, where one looks: what each said first: behind it come backtraces.
+awk -v most=12 'function told() { if (name == "") return; print name; for (n = 0; n < count && n < most; n++) print "    " line[n] }
   /^---- .* stdout ----$/ { told(); name = "of " $2 ":"; count = 0; next }
   /^(failures:|test result:)/ { told(); name = ""; next }
   name != "" && $0 != "" { line[count++] = substr($0, 1, 400) }' "$log"

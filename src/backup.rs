@@ -4,24 +4,21 @@
 //! tables and never back, so it is in one of the two copies; in both it is written once, because the router knows it by its uid.
 //! A source of a script is there before a table names it.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::accounts::keys;
 use crate::clock::Clock;
 use crate::pipeline::embedded::{self, EmbeddedBus};
+use crate::script::sources;
 use crate::store::{self, FILE_NAME, snapshot};
 
 /// Says that a copy is whole, and what it is; written last.
 const MANIFEST: &str = "backup.json";
-/// The folders of the journal and of the sources, and the keys.
-const BUS: &str = "bus";
-const SCRIPTS: &str = "scripts";
-const KEYS: &str = "jwt-keys.json";
 /// How often the journal is begun anew because one of its files was given back meanwhile.
 const ATTEMPTS: u32 = 100;
 
@@ -83,10 +80,10 @@ pub async fn take(data: &Path, to: &Path, clock: &Clock) -> Result<Manifest, Err
     }
     let begun_at = clock.now();
     let work = Work::begin(to)?;
-    let journal_files = copy_journal(&data.join(BUS), &work.folder.join(BUS))?;
+    let journal_files = copy_journal(&data.join(embedded::FOLDER_NAME), &work.folder.join(embedded::FOLDER_NAME))?;
     snapshot::take(data, &work.folder).await?;
-    copy_if_there(&data.join(KEYS), &work.folder.join(KEYS))?;
-    let sources = copy_tree(&data.join(SCRIPTS), &work.folder.join(SCRIPTS))?;
+    copy_if_there(&data.join(keys::FILE_NAME), &work.folder.join(keys::FILE_NAME))?;
+    let sources = copy_tree(&data.join(sources::FOLDER_NAME), &work.folder.join(sources::FOLDER_NAME))?;
     let table_bytes = fs::metadata(work.folder.join(FILE_NAME)).map_err(io("read", &work.folder))?.len();
     check(&work.folder).await?;
     let version = crate::version::LONG.to_owned();
@@ -118,7 +115,7 @@ pub async fn restore(from: &Path, data: &Path) -> Result<Manifest, Error> {
 /// Whether a server could take the copy up.
 async fn check(folder: &Path) -> Result<(), Error> {
     snapshot::check(folder).await?;
-    Ok(EmbeddedBus::check(&folder.join(BUS))?)
+    Ok(EmbeddedBus::check(&folder.join(embedded::FOLDER_NAME))?)
 }
 
 /// A folder beside the wanted one, which takes its name when all is in it and on the disk; dropped before, it goes.
@@ -246,7 +243,7 @@ fn copy_if_there(from: &Path, to: &Path) -> Result<bool, Error> {
 }
 
 fn make(folder: &Path) -> Result<(), Error> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io("make", folder))
+    store::make_folder(folder).map_err(io("make", folder))
 }
 
 fn sync(path: &Path) -> Result<(), Error> {

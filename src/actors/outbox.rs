@@ -27,9 +27,8 @@ const CHUNK_BYTES: usize = 32 * 1024;
 /// A frame that waits to be written.
 #[derive(Clone, Debug)]
 enum Frame {
-    Text(ByteString),
-    /// A message that was pushed, and when it was sent.
-    Message(ByteString, Instant),
+    /// With when it was sent, if it is a message that was pushed.
+    Text(ByteString, Option<Instant>),
     Ping,
     Pong(Bytes),
     Close(Close),
@@ -38,7 +37,7 @@ enum Frame {
 impl Frame {
     fn cost(&self) -> usize {
         match self {
-            Self::Text(text) | Self::Message(text, _) => text.len() + 16,
+            Self::Text(text, _) => text.len() + 16,
             Self::Ping | Self::Close(_) => 16,
             Self::Pong(bytes) => bytes.len() + 16,
         }
@@ -87,7 +86,7 @@ impl Outbox {
     /// # Errors
     /// [`Overflow`]: the client reads too slowly.
     pub fn text(&self, text: ByteString, bound: usize, now: Instant) -> Result<(), Overflow> {
-        self.0.borrow_mut().push_within(Frame::Text(text), bound, now)
+        self.0.borrow_mut().push_text(text, None, bound, now)
     }
 
     /// The same for a message that was sent so long ago: how long it took is measured when the connection takes it.
@@ -96,7 +95,7 @@ impl Outbox {
     /// [`Overflow`]: the client reads too slowly.
     pub fn message(&self, text: ByteString, age: Duration, bound: usize, now: Instant) -> Result<(), Overflow> {
         let sent = now.checked_sub(age).unwrap_or(now);
-        self.0.borrow_mut().push_within(Frame::Message(text, sent), bound, now)
+        self.0.borrow_mut().push_text(text, Some(sent), bound, now)
     }
 
     /// Puts a protocol ping in line.
@@ -161,12 +160,17 @@ impl Outbox {
 }
 
 impl Queue {
-    fn push_within(&mut self, frame: Frame, bound: usize, now: Instant) -> Result<(), Overflow> {
-        let (Frame::Text(text) | Frame::Message(text, _)) = &frame else { return Ok(()) };
+    fn push_text(
+        &mut self,
+        text: ByteString,
+        sent: Option<Instant>,
+        bound: usize,
+        now: Instant,
+    ) -> Result<(), Overflow> {
         if !self.frames.is_empty() && self.bytes + text.len() > bound {
             return Err(Overflow);
         }
-        self.push(frame, now);
+        self.push(Frame::Text(text, sent), now);
         Ok(())
     }
 
@@ -208,9 +212,10 @@ impl MessageBody for OutboxBody {
             let Some(frame) = queue.frames.pop_front() else { break };
             queue.bytes -= frame.cost();
             let message = match frame {
-                Frame::Text(text) => Message::Text(text),
-                Frame::Message(text, sent) => {
-                    crate::metrics::end_to_end().record(now.saturating_duration_since(sent).as_secs_f64());
+                Frame::Text(text, sent) => {
+                    if let Some(sent) = sent {
+                        crate::metrics::end_to_end().record(now.saturating_duration_since(sent).as_secs_f64());
+                    }
                     Message::Text(text)
                 }
                 Frame::Ping => Message::Ping(Bytes::new()),

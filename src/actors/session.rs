@@ -11,7 +11,7 @@ use bytestring::ByteString;
 
 use super::bridge::Bridge;
 use super::busy::BusyCount;
-use super::outbox::{Outbox, monotonic};
+use super::outbox::{Outbox, Overflow, monotonic};
 use super::registry::{Arrivals, Ephemeral, Flags, Join, Leave, Registry};
 use crate::accounts::Accounts;
 use crate::clock::Clock;
@@ -170,7 +170,13 @@ impl SessionActor {
     }
 
     fn send(&mut self, text: ByteString, context: &mut Context<Self>) {
-        if self.outbox.text(text, self.deps.options.outgoing_bound(), monotonic()).is_err() {
+        let put = self.outbox.text(text, self.deps.options.outgoing_bound(), monotonic());
+        self.or_close(put, context);
+    }
+
+    /// A client whose queue is over its bound reads too slowly.
+    fn or_close(&mut self, put: Result<(), Overflow>, context: &mut Context<Self>) {
+        if put.is_err() {
             self.close(Close::SlowReader, context);
         }
     }
@@ -378,9 +384,8 @@ impl Handler<Push> for SessionActor {
                 );
                 let age = message.sent_at().and_then(|sent| (now.wall - sent).to_std().ok()).unwrap_or_default();
                 let bound = self.deps.options.outgoing_bound();
-                if self.outbox.message(message.frame(*seq), age, bound, now.mono).is_err() {
-                    self.close(Close::SlowReader, context);
-                }
+                let put = self.outbox.message(message.frame(*seq), age, bound, now.mono);
+                self.or_close(put, context);
             }
         }
         self.look_at_flags(context);

@@ -13,10 +13,13 @@ async fn folder() -> TempDir {
     let data = home.path().join("data");
     fs::create_dir(&data).unwrap();
     Store::open(&data).await.unwrap().close().await;
-    EmbeddedBus::open(&data.join(BUS), &BusOptions::default(), Clock::system()).unwrap().close().await;
+    EmbeddedBus::open(&data.join(embedded::FOLDER_NAME), &BusOptions::default(), Clock::system())
+        .unwrap()
+        .close()
+        .await;
     fs::create_dir_all(data.join("scripts/ab")).unwrap();
     fs::write(data.join("scripts/ab/abc.luau"), "source").unwrap();
-    fs::write(data.join(KEYS), "{}").unwrap();
+    fs::write(data.join(keys::FILE_NAME), "{}").unwrap();
     home
 }
 
@@ -29,7 +32,7 @@ async fn a_copy_has_every_part_and_becomes_a_folder_again() {
     // An empty folder is as good as none.
     fs::create_dir(&again).unwrap();
     assert_eq!(restore(&copy, &again).await.unwrap(), manifest);
-    for part in [FILE_NAME, KEYS, "scripts/ab/abc.luau", "bus/00000000000000000001.log"] {
+    for part in [FILE_NAME, keys::FILE_NAME, "scripts/ab/abc.luau", "bus/00000000000000000001.log"] {
         assert!(again.join(part).exists(), "{part}");
     }
     assert!(!again.join(MANIFEST).exists());

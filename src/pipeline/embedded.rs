@@ -39,6 +39,9 @@ mod state;
 
 pub use self::shared::BusStats;
 
+/// The journal's folder within the data folder.
+pub const FOLDER_NAME: &str = "bus";
+
 /// Time between two looks whether the bus is empty.
 const LOOK: Duration = Duration::from_millis(20);
 

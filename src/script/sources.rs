@@ -16,7 +16,7 @@ use super::call::SourceHash;
 use crate::store::make_folder;
 
 /// The folder in the data folder.
-const FOLDER: &str = "scripts";
+pub const FOLDER_NAME: &str = "scripts";
 /// No object of ours is larger: `scripts.max_source_bytes` cannot be more.
 const LARGEST: u64 = 1024 * 1024;
 /// How long one request to a store on the network may take, and how long the connection.
@@ -86,7 +86,7 @@ impl Sources {
         data: &Path,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Error> {
-        let Some(url) = url else { return Self::folder(&data.join(FOLDER)) };
+        let Some(url) = url else { return Self::folder(&data.join(FOLDER_NAME)) };
         let allowed = "must be gs://BUCKET/PREFIX, s3://BUCKET/PREFIX or file:///FOLDER";
         let url = Url::parse(url).map_err(|error| Error::Url(format!("{allowed}: {error}")))?;
         if url.scheme() == "file" {
@@ -216,7 +216,7 @@ mod tests {
         let hash = sources.put(SOURCE).await.unwrap();
         assert_eq!(hash, sources.put(SOURCE).await.unwrap());
         assert_eq!(&*sources.get(hash).await.unwrap(), SOURCE);
-        let folder = data.path().join(FOLDER);
+        let folder = data.path().join(FOLDER_NAME);
         assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
         let file = folder.join(&hash.to_string()[..2]).join(format!("{hash}.luau"));
         assert_eq!(std::fs::read_to_string(&file).unwrap(), SOURCE);
@@ -232,7 +232,7 @@ mod tests {
         let hash = SourceHash::of(SOURCE);
         assert!(matches!(sources.get(hash).await, Err(Error::Missing(missing)) if missing == hash));
         sources.put(SOURCE).await.unwrap();
-        let file = data.path().join(FOLDER).join(&hash.to_string()[..2]).join(format!("{hash}.luau"));
+        let file = data.path().join(FOLDER_NAME).join(&hash.to_string()[..2]).join(format!("{hash}.luau"));
         let large = vec![b' '; usize::try_from(LARGEST).unwrap() + 1];
         for damaged in [&b""[..], &SOURCE.as_bytes()[1..], b"\xff", &large] {
             std::fs::write(&file, damaged).unwrap();

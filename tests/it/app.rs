@@ -271,6 +271,11 @@ pub(crate) fn lasting_port() -> u16 {
 /// The command that prepares what some tests need, for their failures.
 pub(crate) const SETUP: &str = "run tests/setup.sh once: it puts what this test needs under ~/.cache/parlor-tests";
 
+/// The checkout.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 /// Where `tests/setup.sh` put it.
 pub(crate) fn cache() -> PathBuf {
     let home = std::env::var("XDG_CACHE_HOME").ok().filter(|path| !path.is_empty()).map(PathBuf::from);

@@ -7,12 +7,10 @@ use std::path::{Path, PathBuf};
 use parlor::metrics::{self, Declared};
 use serde_json::Value;
 
+use crate::app::root;
+
 /// What Prometheus puts on every series, and what histograms have.
 const EVERYWHERE: [&str; 3] = ["job", "instance", "le"];
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 fn files(folder: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(root().join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));

@@ -1,10 +1,12 @@
 //! The documents say what the program does: settings, metrics, files and links are held to the code.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use parlor::config::Config;
 use parlor::metrics;
+
+use crate::app::root;
 
 const DOCUMENTS: [&str; 7] = [
     "README.md",
@@ -15,10 +17,6 @@ const DOCUMENTS: [&str; 7] = [
     "docs/operations.md",
     "docs/performance.md",
 ];
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))

@@ -125,7 +125,7 @@ pub(super) async fn embedded(config: &Config, clock: &Clock) -> Result<Opened, E
 }
 
 async fn journal(config: &Config, clock: &Clock) -> Result<Arc<dyn Bus>, Error> {
-    let (folder, options, clock) = (config.data.join("bus"), config.bus.clone(), clock.clone());
+    let (folder, options, clock) = (config.data.join(embedded::FOLDER_NAME), config.bus.clone(), clock.clone());
     let opened = tokio::task::spawn_blocking(move || EmbeddedBus::open(&folder, &options, clock));
     let path = || config.data.display().to_string();
     let opened = opened.await.map_err(|error| Error::Folder { path: path(), source: std::io::Error::other(error) })?;

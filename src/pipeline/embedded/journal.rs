@@ -71,7 +71,7 @@ pub(super) struct Journal {
     positions_due: bool,
     /// No marker stands behind the last records yet. A start can tell damage to them from a torn write only by one.
     unsealed: bool,
-    /// How many bytes the disk did not take last, while it takes no writes: said once, not at every attempt.
+    /// The most bytes that the disk did not take, since it stopped taking writes: said once, not at every attempt.
     refusing: Option<usize>,
 }
 
@@ -245,7 +245,8 @@ impl Journal {
             }
             _ => format!("cannot write {path}: {error}; nothing was accepted"),
         };
-        if self.refusing.replace(self.buffer.len()).is_none() {
+        let most = self.refusing.unwrap_or_default().max(self.buffer.len());
+        if self.refusing.replace(most).is_none() {
             Counters::set(&self.shared.counters.refusing, 1);
             tracing::error!(reason, "the bus takes no records for now");
         }

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::app::{TestApp, reply};
 
 /// Every route there is, and whether it is for administrators.
-const ROUTES: [(&str, &str); 34] = [
+const ROUTES: [(&str, &str); 35] = [
     ("post", "/api/v1/users"),
     ("get", "/api/v1/users"),
     ("post", "/api/v1/login"),
@@ -19,6 +19,7 @@ const ROUTES: [(&str, &str); 34] = [
     ("get", "/api/v1/inbox"),
     ("get", "/api/v1/conversations"),
     ("get", "/api/v1/conversations/{id}/messages"),
+    ("get", "/api/v1/conversations/{id}/reads"),
     ("get", "/api/v1/filtered"),
     ("post", "/api/v1/filtered/{messageUid}/restore"),
     ("get", "/api/v1/users/{id}/auto-reply"),

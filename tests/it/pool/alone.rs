@@ -1,6 +1,8 @@
 //! In a process of its own, where nobody else opens descriptors: what restarts leave behind, and what happens when no
 //! process can be started.
 
+use std::os::fd::AsRawFd as _;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::*;
@@ -54,7 +56,9 @@ async fn restarts_leave_nothing_behind() {
 
     // No descriptor is left, so that none can be started: not the script's fault, and over when there are some again.
     let held = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: Some(open as u64), ..held }).unwrap();
+    // The limit is on the numbers, and the next one is the lowest that is free.
+    let next = std::fs::File::open("/dev/null").unwrap().as_raw_fd();
+    setrlimit(Resource::Nofile, Rlimit { current: Some(u64::try_from(next).unwrap()), ..held }).unwrap();
     for _ in 0..5 {
         let ran = workers.run(alone("hello")).await;
         assert_eq!(kind(&ran), Some(FailureKind::Unavailable), "{ran:?}");
