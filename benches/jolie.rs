@@ -4,6 +4,8 @@
 #![expect(clippy::print_stdout, clippy::unwrap_used, clippy::panic, reason = "a measurement for a person to read")]
 
 use std::path::PathBuf;
+use std::pin::pin;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use parlor::config::jolie::JolieOptions;
@@ -14,6 +16,15 @@ use parlor::script::jolie::home::Home;
 use parlor::script::pool::{Job, Lane, Setup, Workers};
 
 const BODY: usize = 65_536;
+/// How long each rate is measured.
+const MEASURED: Duration = Duration::from_secs(10);
+/// How often Luau is measured alone and beside Jolie, and for how long each time.
+const TURNS: u32 = 4;
+const TURN: Duration = Duration::from_secs(4);
+/// Runs with a pause before each.
+const PACED_RUNS: usize = 300;
+/// Runs of Java as such.
+const PLAIN_RUNS: usize = 12;
 const JOLIE: &str = r#"
 include "console.iol"
 include "json_utils.iol"
@@ -96,64 +107,137 @@ async fn owners_at_once(workers: &Workers, owners: i64, duration: Duration) -> V
     futures_util::future::join_all((1..=owners).map(one)).await.concat()
 }
 
-/// Resident memory, proportionally shared, of all Java processes of ours, and of the greatest.
-fn memory() -> (usize, u64) {
-    let pss = |pid: &str| -> Option<u64> {
-        let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
-        if !line.contains("parlor.jolie.Host") {
-            return None;
+/// What one place of `server` takes at most, the worker and its Java, while something goes on: resident, and with what
+/// is shared with others counted in parts (PSS).
+async fn most_memory(server: u32, during: impl Future<Output = ()>) -> String {
+    let mut most = (0, 0);
+    let mut watch = pin!(async {
+        loop {
+            for (resident, share) in memory(server) {
+                most = (most.0.max(resident), most.1.max(share));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-        let line = rollup.lines().find(|line| line.starts_with("Rss:"))?;
-        line.split_whitespace().nth(1)?.parse().ok()
+    });
+    tokio::select! {
+        _ = &mut watch => unreachable!("it has no end"),
+        () = during => {}
+    }
+    let mib = |kib: u64| kib.div_ceil(1024);
+    format!("resident {} MiB, PSS {} MiB", mib(most.0), mib(most.1))
+}
+
+/// Of each worker for Jolie among the children of `parent`, with its own children, in KiB.
+fn memory(parent: u32) -> Vec<(u64, u64)> {
+    let is_jolie = |pid: &u32| command(*pid).contains("--jolie");
+    let of_place = |worker: u32| {
+        let all = [worker].into_iter().chain(children(worker)).filter_map(resident);
+        all.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     };
-    let entries = std::fs::read_dir("/proc").unwrap().flatten();
-    let found: Vec<u64> = entries.filter_map(|entry| pss(entry.file_name().to_str()?)).collect();
-    (found.len(), found.into_iter().max().unwrap_or_default() / 1024)
+    children(parent).into_iter().filter(is_jolie).map(of_place).collect()
+}
+
+fn command(pid: u32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default()
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let of_task = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+    let listed: Vec<String> = tasks.map(of_task).collect();
+    listed.iter().flat_map(|pids| pids.split_whitespace()).filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// Resident memory and PSS of a process, in KiB.
+fn resident(pid: u32) -> Option<(u64, u64)> {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let field = |name: &str| -> Option<u64> {
+        let line = rollup.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().next()?.parse().ok()
+    };
+    Some((field("Rss:")?, field("Pss:")?))
+}
+
+/// One Java for each message, started plainly by the command line that the documentation of the language has.
+fn plain_java(home: &Home, heap: &str) -> String {
+    let script = tempfile::NamedTempFile::with_suffix(".ol").unwrap();
+    std::fs::write(script.path(), JOLIE).unwrap();
+    let message = r#"{"messageBody": "Hello there", "ownID": 2, "senderID": 1, "recipientIDs": [2]}"#;
+    let (mut times, mut most) = (Vec::new(), 0);
+    for _ in 0..PLAIN_RUNS {
+        let begin = Instant::now();
+        let mut java = Command::new(home.path.join("runtime/bin/java"));
+        java.current_dir(&home.path).args(["-Xshare:auto", heap, "-cp", &home.class_path, "jolie.Jolie"]);
+        java.args(["-l", "extension.jar", "-i", "include"]).arg(script.path()).arg(message);
+        let mut java = java.stdout(Stdio::null()).spawn().unwrap();
+        while java.try_wait().unwrap().is_none() {
+            most = most.max(resident(java.id()).unwrap_or_default().0);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(java.wait().unwrap().success());
+        times.push(begin.elapsed());
+    }
+    let all: Duration = times.iter().sum();
+    let rate = times.len() as f64 / all.as_secs_f64();
+    format!("{rate:.1} runs/s; {}; resident {} MiB", shown(times), most / 1024)
+}
+
+async fn luau_for(workers: &Workers, duration: Duration) -> Vec<Duration> {
+    let (begin, mut times) = (Instant::now(), Vec::new());
+    while begin.elapsed() < duration {
+        times.push(run(workers, 9, Language::Luau).await);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    times
+}
+
+/// Luau by turns alone and beside Jolie at its limit, so that both meet the same machine.
+async fn luau_beside(workers: &Workers, places: i64) {
+    let (mut alone, mut beside, mut jolie) = (Vec::new(), Vec::new(), 0);
+    for _ in 0..TURNS {
+        alone.append(&mut luau_for(workers, TURN).await);
+        let (mut luau, runs) = tokio::join!(luau_for(workers, TURN), owners_at_once(workers, places, TURN));
+        beside.append(&mut luau);
+        jolie += runs.len();
+    }
+    println!("Luau, a run every millisecond or so, alone: {}", shown(alone));
+    let rate = jolie as f64 / (f64::from(TURNS) * TURN.as_secs_f64());
+    println!("the same beside Jolie at its limit ({rate:.0} runs/s): {}", shown(beside));
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
+    let this = std::process::id();
+    let places = JolieOptions::default().places(std::thread::available_parallelism().unwrap().get());
+    let places = i64::try_from(places).unwrap();
     let resident = workers(JolieOptions { runs: 1_000_000, ..JolieOptions::default() }).await;
-    println!(
-        "first run with no interpreter ready: {:.0} ms",
-        run(&resident, 1, Language::Jolie).await.as_secs_f64() * 1e3
-    );
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    println!(
-        "first run of an owner, the spare taken: {:.0} ms",
-        run(&resident, 2, Language::Jolie).await.as_secs_f64() * 1e3
-    );
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    let warm = owners_at_once(&resident, 1, Duration::from_secs(10)).await;
-    println!("warm, one owner: {:.0} runs/s; {}", warm.len() as f64 / 10.0, shown(warm));
+    let first = run(&resident, 1, Language::Jolie).await;
+    println!("first run with no interpreter ready: {:.0} ms", first.as_secs_f64() * 1e3);
+    tokio::time::sleep(TURN).await;
+    let first = run(&resident, 2, Language::Jolie).await;
+    println!("first run of an owner, the spare taken: {:.0} ms", first.as_secs_f64() * 1e3);
+    tokio::time::sleep(TURN).await;
+    for owners in [1, 2, places] {
+        let mut times = Vec::new();
+        let memory = most_memory(this, async { times = owners_at_once(&resident, owners, MEASURED).await }).await;
+        let rate = times.len() as f64 / MEASURED.as_secs_f64();
+        println!("warm, owners at once {owners}: {rate:.0} runs/s; {}; a place: {memory}", shown(times));
+    }
     let mut paced = Vec::new();
-    for _ in 0..200 {
+    for _ in 0..PACED_RUNS {
         paced.push(run(&resident, 1, Language::Jolie).await);
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
     println!("warm, one owner, a message now and then: {}", shown(paced));
-    for owners in [2, 3] {
-        let times = owners_at_once(&resident, owners, Duration::from_secs(10)).await;
-        println!("warm, {owners} owners at once: {:.0} runs/s; {}", times.len() as f64 / 10.0, shown(times));
-    }
-    let (count, greatest) = memory();
-    println!("memory after all of it: {count} Java processes, the greatest with {greatest} MiB resident");
-
-    let luau = async |what: &str| {
-        let mut times = Vec::new();
-        for _ in 0..3000 {
-            times.push(run(&resident, 9, Language::Luau).await);
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        println!("Luau, 1 run every ms or two, {what}: {}", shown(times));
-    };
-    luau("alone").await;
-    tokio::join!(luau("beside Jolie at its limit"), owners_at_once(&resident, 4, Duration::from_secs(8)));
+    luau_beside(&resident, places).await;
     resident.stop().await;
 
     let one_each = workers(JolieOptions { workers: 1, runs: 1, ..JolieOptions::default() }).await;
-    let times = owners_at_once(&one_each, 1, Duration::from_secs(15)).await;
-    println!("one Java for each message: {:.1} runs/s; {}", times.len() as f64 / 15.0, shown(times));
+    let times = owners_at_once(&one_each, 1, MEASURED).await;
+    let rate = times.len() as f64 / MEASURED.as_secs_f64();
+    println!("one Java for each message, confined as here: {rate:.1} runs/s; {}", shown(times));
     one_each.stop().await;
+    for heap in ["-Xmx32m", "-Xmx6g"] {
+        println!("one Java for each message, plain, {heap}: {}", plain_java(&home(), heap));
+    }
 }

@@ -21,7 +21,7 @@ use seccompiler::{
 use super::protocol::Confinement;
 
 /// The user and group `nobody`, everywhere on Linux.
-pub(super) const NOBODY: u32 = 65_534;
+const NOBODY: u32 = 65_534;
 /// Standard input, output and error.
 const DESCRIPTORS: u64 = 3;
 /// The stack of the one thread. The interpreter and its parser count their own depth.

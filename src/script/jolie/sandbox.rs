@@ -34,6 +34,8 @@ const DEVICES: [&str; 3] = ["/dev/null", "/dev/random", "/dev/urandom"];
 const RESERVED_BYTES: u64 = 256 * 1024 * 1024;
 /// Descriptors: jars, the two pipes, and a few for itself.
 const DESCRIPTORS: u64 = 64;
+/// Threads, those of Java itself among them, which are some twenty. One more cannot be made.
+const THREADS: u64 = 64;
 /// The stack of the first thread; all others have what Java is told.
 const STACK_BYTES: u64 = 8 * 1024 * 1024;
 /// Seconds of processor time of one process in its life. Each run has its own limit; this is for what a script might
@@ -129,21 +131,20 @@ pub fn isolate() -> Result<(), String> {
     }
     let (user, group) = (getuid(), getgid());
     unshare(spaces | CloneFlags::CLONE_NEWUSER).map_err(words)?;
-    map_users(0, user.as_raw(), group.as_raw())
-}
-
-/// In a new namespace of users: `inside` is who `user` and `group` are outside.
-fn map_users(inside: u32, user: u32, group: u32) -> Result<(), String> {
     let write = |file: &str, text: String| {
         std::fs::write(format!("/proc/self/{file}"), text).map_err(|error| format!("{file}: {error}"))
     };
+    // Its root, who may mount something in it.
     write("setgroups", "deny".to_owned())?;
-    write("uid_map", format!("{inside} {user} 1"))?;
-    write("gid_map", format!("{inside} {group} 1"))
+    write("uid_map", format!("0 {user} 1"))?;
+    write("gid_map", format!("0 {group} 1"))
 }
 
 /// Confines this process, in namespaces that were made by [`isolate`] where that could be done. Says by what, and where
 /// the folder of the interpreter is from now on.
+///
+/// Its last step away from root is a namespace of users that knows none: there it is nobody, and has no capabilities
+/// from the next program on.
 #[must_use]
 pub fn enter(home: &Home, isolated: bool, as_root: bool, memory: u64) -> (Confinement, PathBuf) {
     let mut confinement = Confinement::default();
@@ -158,12 +159,9 @@ pub fn enter(home: &Home, isolated: bool, as_root: bool, memory: u64) -> (Confin
     did("inherited descriptors", close_inherited(&[]));
     confinement.view = isolated && did("a view of files of its own", narrow_view(home));
     let seen_at = if confinement.view { PathBuf::from(SEEN_AT) } else { home.path.clone() };
-    confinement.nobody = match (as_root, isolated) {
-        (true, _) => did("nobody", become_nobody()),
-        // In a namespace of users it is its root, until it is put into a second one.
-        (false, true) => did("nobody", leave_root()),
-        (false, false) => false,
-    };
+    let became_nobody = as_root && did("nobody", become_nobody());
+    let alone = did("users of its own", unshare(CloneFlags::CLONE_NEWUSER).map_err(words));
+    confinement.nobody = became_nobody || alone;
     // After the change of user, which undoes it.
     did("death with the worker", set_parent_process_death_signal(Some(Signal::KILL)).map_err(words));
     did("no new privileges", rustix::thread::set_no_new_privs(true).map_err(words));
@@ -173,16 +171,12 @@ pub fn enter(home: &Home, isolated: bool, as_root: bool, memory: u64) -> (Confin
     }
     did("the folder to work in", chdir(&seen_at).map_err(words));
     confinement.rlimits = did("resource limits", limit_resources(memory));
+    // Threads are counted by user, and users by namespace: elsewhere others would be counted with it.
+    confinement.rlimits &= !alone || did("a number of threads", lower(&[(Resource::Nproc, THREADS)]));
     // Last: it forbids most of the above.
     confinement.seccomp = did("seccomp", filter());
     confinement.missing = missing;
     (confinement, seen_at)
-}
-
-fn leave_root() -> Result<(), String> {
-    let (user, group) = (getuid(), getgid());
-    unshare(CloneFlags::CLONE_NEWUSER).map_err(words)?;
-    map_users(crate::script::confine::NOBODY, user.as_raw(), group.as_raw())
 }
 
 /// Makes a root of its own, of memory, with the interpreter, the libraries that Java needs and three devices, all to

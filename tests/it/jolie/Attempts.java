@@ -13,6 +13,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.concurrent.Callable;
+import java.util.concurrent.locks.LockSupport;
 
 /**
  * Stands in the place of the real host, as if a script had broken out of its interpreter: tries what a Java process could
@@ -66,6 +67,7 @@ public final class Host {
     attempt("kill", () -> ProcessHandle.allProcesses().filter(ProcessHandle::destroyForcibly).count() + " killed");
     attempt("environment", () -> String.valueOf(System.getenv().keySet()));
     attempt("memory", Host::memory);
+    attempt("threads", Host::threads);
   }
 
   private static String[] sorted(String[] names) {
@@ -87,6 +89,22 @@ public final class Host {
     field.setAccessible(true);
     // At once and not bit by bit: where nothing is left, Java ends before it can tell.
     return unsafe.getMethod("allocateMemory", long.class).invoke(field.get(null), 128L * 1024 * 1024).toString();
+  }
+
+  /** As many as there can be, beside those that Java has. */
+  private static String threads() {
+    int count = 0;
+    try {
+      while (count < 1000) {
+        Thread thread = new Thread(null, LockSupport::park, "", 64 * 1024);
+        thread.setDaemon(true);
+        thread.start();
+        count++;
+      }
+    } catch (OutOfMemoryError none) {
+      // That is what Java says when the system makes no more.
+    }
+    return String.valueOf(count);
   }
 
   private static void attempt(String name, Callable<String> attempt) {

@@ -76,6 +76,8 @@ async fn a_java_program_can_compute_and_nothing_else() {
     for name in UNSEEN {
         assert!(came(name) == "nothing" || !can_make_views(), "{name}: {report}");
     }
+    let threads: u32 = came("threads").parse().unwrap();
+    assert!((16..64).contains(&threads) || !can_make_views(), "{threads} threads: {report}");
     assert_eq!(came("environment"), "[LANG, LD_LIBRARY_PATH, MALLOC_ARENA_MAX]", "{report}");
     assert_eq!(came("delete"), "nothing", "{report}");
     workers.stop().await;
