@@ -23,6 +23,8 @@ const TURNS: u32 = 4;
 const TURN: Duration = Duration::from_secs(4);
 /// Runs with a pause before each.
 const PACED_RUNS: usize = 300;
+/// How often memory is looked at.
+const LOOK: Duration = Duration::from_millis(50);
 /// Runs of Java as such.
 const PLAIN_RUNS: usize = 12;
 const JOLIE: &str = r#"
@@ -110,18 +112,15 @@ async fn owners_at_once(workers: &Workers, owners: i64, duration: Duration) -> V
 /// What one place of `server` takes at most, the worker and its Java, while something goes on: resident, and with what
 /// is shared with others counted in parts (PSS).
 async fn most_memory(server: u32, during: impl Future<Output = ()>) -> String {
-    let mut most = (0, 0);
-    let mut watch = pin!(async {
-        loop {
-            for (resident, share) in memory(server) {
-                most = (most.0.max(resident), most.1.max(share));
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+    let (mut most, mut during) = ((0, 0), pin!(during));
+    loop {
+        for (resident, share) in memory(server) {
+            most = (most.0.max(resident), most.1.max(share));
         }
-    });
-    tokio::select! {
-        _ = &mut watch => unreachable!("it has no end"),
-        () = during => {}
+        tokio::select! {
+            () = &mut during => break,
+            () = tokio::time::sleep(LOOK) => {}
+        }
     }
     let mib = |kib: u64| kib.div_ceil(1024);
     format!("resident {} MiB, PSS {} MiB", mib(most.0), mib(most.1))
@@ -159,7 +158,7 @@ fn resident(pid: u32) -> Option<(u64, u64)> {
 }
 
 /// One Java for each message, started plainly by the command line that the documentation of the language has.
-fn plain_java(home: &Home, heap: &str) -> String {
+async fn plain_java(home: &Home, heap: &str) -> String {
     let script = tempfile::NamedTempFile::with_suffix(".ol").unwrap();
     std::fs::write(script.path(), JOLIE).unwrap();
     let message = r#"{"messageBody": "Hello there", "ownID": 2, "senderID": 1, "recipientIDs": [2]}"#;
@@ -172,7 +171,7 @@ fn plain_java(home: &Home, heap: &str) -> String {
         let mut java = java.stdout(Stdio::null()).spawn().unwrap();
         while java.try_wait().unwrap().is_none() {
             most = most.max(resident(java.id()).unwrap_or_default().0);
-            std::thread::sleep(Duration::from_millis(5));
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert!(java.wait().unwrap().success());
         times.push(begin.elapsed());
@@ -238,6 +237,6 @@ async fn main() {
     println!("one Java for each message, confined as here: {rate:.1} runs/s; {}", shown(times));
     one_each.stop().await;
     for heap in ["-Xmx32m", "-Xmx6g"] {
-        println!("one Java for each message, plain, {heap}: {}", plain_java(&home(), heap));
+        println!("one Java for each message, plain, {heap}: {}", plain_java(&home(), heap).await);
     }
 }
