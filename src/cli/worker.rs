@@ -6,7 +6,7 @@ use clap::Args;
 use nix::unistd::Uid;
 
 use crate::script::confine::{self, CALLS_BESIDE_JAVA, Keeping};
-use crate::script::jolie::{Jolie, home::Home, jvm};
+use crate::script::jolie::{Jolie, home::Home, jvm, jvm::Jvm};
 use crate::script::luau::Luau;
 use crate::script::worker;
 
@@ -44,7 +44,7 @@ pub fn run(args: &WorkerArgs) -> anyhow::Result<()> {
     let root = Uid::effective().is_root();
     if let Some(home) = &args.jolie {
         let home = Home::open(home).map_err(anyhow::Error::msg)?;
-        let (jvm, of_java) = Jolie::launch(&home, args.memory).map_err(anyhow::Error::msg)?;
+        let (jvm, of_java) = Jvm::launch(&home, args.memory).map_err(anyhow::Error::msg)?;
         let descriptors = jvm.descriptors();
         let keeping = Keeping { descriptors: &descriptors, calls: CALLS_BESIDE_JAVA, signals: true };
         let mut confined = confine::confine(root, keeping);

@@ -18,7 +18,7 @@ use self::jvm::{Jvm, Stop};
 use self::wire::{Answer, Question, Status};
 use super::call::{Diagnostic, Direction, Failure, FailureKind, Prints, Ran, Severity, SourceHash};
 use super::engine::{Call, Engine};
-use super::protocol::{Confinement, RunLimits};
+use super::protocol::RunLimits;
 use crate::ids::UserId;
 
 /// Sources that are remembered: both directions, and a version that is being replaced.
@@ -38,14 +38,6 @@ pub struct Jolie {
 }
 
 impl Jolie {
-    /// Starts Java, confined, and waits until its interpreter is warm.
-    ///
-    /// # Errors
-    /// In words: it cannot be started.
-    pub fn launch(home: &home::Home, memory: u64) -> Result<(jvm::Jvm, Confinement), String> {
-        Jvm::launch(home, memory)
-    }
-
     /// An engine with that Java.
     #[must_use]
     pub fn new(jvm: Jvm, limits: RunLimits) -> Self {

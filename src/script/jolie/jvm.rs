@@ -57,11 +57,12 @@ pub struct Jvm {
 }
 
 impl Jvm {
-    /// Starts it and waits until its interpreter is warm. Takes this process into namespaces of its own, if it may.
+    /// Starts it, confined, and waits until its interpreter is warm. Takes this process into namespaces of its own, if
+    /// it may.
     ///
     /// # Errors
     /// In words.
-    pub(super) fn launch(home: &Home, memory: u64) -> Result<(Self, Confinement), String> {
+    pub fn launch(home: &Home, memory: u64) -> Result<(Self, Confinement), String> {
         let as_root = Uid::effective().is_root();
         let isolated = sandbox::isolate();
         let mut command = Command::new("/proc/self/exe");

@@ -26,7 +26,6 @@ public final class Run {
   private final Output output;
   private final StringBuilder faults = new StringBuilder();
 
-
   /** To be made. {@code most} bytes may be printed. */
   Run(Library library, String source, String argument, long clock, long seed, int most) {
     this.library = library;
