@@ -60,12 +60,13 @@ fn section(name: &str) -> Option<String> {
         "SessionOptions" => "session.",
         "BusOptions" => "bus.",
         "ScriptsOptions" => "scripts.",
+        "JolieOptions" => "scripts.jolie.",
         "DatabaseOptions" => "database.",
         "KafkaOptions" => "kafka.",
         "RedisOptions" => "redis.",
         "ClusterOptions" => "cluster.",
         // Values, not sections.
-        "Allowance" | "Secret" => return None,
+        "Allowance" | "Conduct" | "Secret" => return None,
         other => panic!("which section of parlor.toml is {other}? Say so in tests/it/docs.rs"),
     };
     Some(prefix.to_owned())
@@ -122,7 +123,8 @@ fn the_handbook_has_every_setting_with_its_default() {
     // They have no default: the node does without, or makes its own.
     let kafka = ["username", "password", "ca_path", "certificate_path", "key_path", "key_password"];
     let kafka = kafka.map(|key| format!("kafka.{key}"));
-    let others = ["jwt_keys", "object_store_url", "database_url", "kafka_brokers", "redis_url", "slot"];
+    let others =
+        ["jwt_keys", "object_store_url", "database_url", "kafka_brokers", "redis_url", "slot", "scripts.jolie.home"];
     for key in others.into_iter().chain(kafka.iter().map(String::as_str)) {
         example.insert(key.to_owned(), table.get(key).cloned().unwrap_or_default());
     }
