@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::app::kafka::Kafka;
@@ -101,6 +102,39 @@ async fn people_on_two_nodes_talk_as_if_it_were_one() {
 }
 
 #[tokio::test]
+async fn who_was_on_a_node_that_died_is_shown_as_gone_unless_they_came_back() {
+    let ground = Ground::new().await;
+    let (mut first, second) = ground.two(&[]).await;
+    let (ada, bob, eve) = (first.register("ada").await, second.register("bob").await, first.register("eve").await);
+    let (mut of_ada, mut of_bob, _of_eve) =
+        (first.socket(&ada).await, second.socket(&bob).await, first.socket(&eve).await);
+    for to in [&ada, &eve] {
+        of_bob.accepted(send_frame(&[to], "hello", &to.id.to_string())).await;
+    }
+    of_ada.messages(1).await;
+    first.process().signal(Signal::KILL);
+    assert_eq!(first.ended().await, None);
+    // Ada's client finds another node; nobody hears of Eve again.
+    let _again = second.socket(&ada).await;
+    let mut gone = Vec::new();
+    while gone.is_empty() {
+        gone.extend(
+            of_bob
+                .expect_within("presence", PATIENCE)
+                .await
+                .as_object()
+                .filter(|frame| frame["online"] == false)
+                .cloned(),
+        );
+    }
+    while let Ok(frame) = tokio::time::timeout(Duration::from_secs(8), of_bob.expect_within("presence", PATIENCE)).await
+    {
+        gone.extend(frame.as_object().filter(|frame| frame["online"] == false).cloned());
+    }
+    assert_eq!(gone.iter().map(|frame| &frame["userId"]).collect::<Vec<_>>(), [&json!(eve.id)]);
+}
+
+#[tokio::test]
 async fn limits_and_ends_of_logins_hold_on_both_nodes() {
     let ground = Ground::new().await;
     let (first, second) = ground.two(&[("session.messages_per_second", "1"), ("session.message_burst", "24")]).await;
@@ -148,24 +182,25 @@ async fn without_redis_everything_goes_on_and_it_heals() {
     assert_eq!(late.messages(1).await[0]["messageBody"], "with");
 }
 
-/// A certificate for this machine that it signed itself, and its key.
-fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
-    let (certificate, key) = (folder.join("ca.pem"), folder.join("key.pem"));
-    let mut openssl = std::process::Command::new("openssl");
-    openssl.args("req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost".split(' '));
-    openssl.args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-out"]).arg(&certificate);
-    let made = openssl.arg("-keyout").arg(&key).output().expect("openssl");
+/// An authority of its own, a certificate for this machine that it signed, and the key of that.
+fn certificate(folder: &Path) -> [PathBuf; 3] {
+    const MAKE: &str = "set -e; cd \"$0\"
+        printf subjectAltName=DNS:localhost,IP:127.0.0.1 >names
+        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.pem
+        openssl req -new -newkey rsa:2048 -nodes -subj /CN=localhost -keyout key.pem -out request.pem
+        openssl x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.pem";
+    let made = std::process::Command::new("sh").args(["-c", MAKE]).arg(folder).output().expect("a shell");
     assert!(made.status.success(), "{made:?}");
-    (certificate, key)
+    ["ca.pem", "server.pem", "key.pem"].map(|name| folder.join(name))
 }
 
 #[tokio::test]
 async fn postgres_and_redis_are_spoken_to_in_secret_and_checked_against_their_certificates() {
     let folder = tempfile::tempdir().unwrap();
-    let (ca, key) = certificate(folder.path());
+    let [ca, certificate, key] = certificate(folder.path());
     let postgres = Postgres::start(&["fsync=off"]);
-    postgres.speak_tls(&ca, &key);
-    let redis = Redis::with_tls(&ca, &key).await;
+    postgres.speak_tls(&certificate, &key);
+    let redis = Redis::with_tls(&certificate, &key).await;
     let database = postgres.url("postgres");
     let secret = |mode: &str| format!("{:?}", format!("{database}?sslmode={mode}&sslrootcert={}", ca.display()));
     let ground = Ground::new().await;
