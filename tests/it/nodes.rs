@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use parlor::config::redis::RedisOptions;
+use parlor::config::secret::Secret;
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -10,6 +12,7 @@ use crate::app::kafka::Kafka;
 use crate::app::postgres::{Database, Postgres};
 use crate::app::redis::Redis;
 use crate::app::{PATIENCE, TestApp, send_frame};
+use crate::redis::until;
 
 /// What the nodes share.
 pub(crate) struct Ground {
@@ -221,11 +224,9 @@ async fn postgres_and_redis_are_spoken_to_in_secret_and_checked_against_their_ce
         "t"
     );
     // Nobody whom this machine trusts has signed it.
-    let stranger = ground.node(&[("redis_url", &tls)]).await;
-    stranger.until_metric("parlor_redis_up", PATIENCE, |up| up < 0.5).await;
-    assert!(
-        stranger.process().log().iter().any(|line| line.contains("certificate")),
-        "{:#?}",
-        stranger.process().log()
-    );
+    let stranger = parlor::cluster::redis::Redis::new(&Secret::new(redis.tls_url()), &RedisOptions::default()).unwrap();
+    let connecting = tokio::spawn(stranger.clone().keep_connected());
+    until("it is told why", || stranger.why().contains("certificate").then_some(())).await;
+    assert!(!stranger.up());
+    connecting.abort();
 }
