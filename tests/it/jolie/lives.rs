@@ -37,6 +37,13 @@ pub(super) fn processes_of(server: u32, memory_mib: u64) -> Vec<(u32, Vec<u32>)>
     found.map(|pid| (pid, children(pid))).collect()
 }
 
+/// How much a process yields to others.
+fn niceness(pid: u32) -> i32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // Behind the name: state, parent, … and the niceness as the 17th.
+    stat.rsplit_once(") ").unwrap().1.split(' ').nth(16).unwrap().parse().unwrap()
+}
+
 /// Waits until a process has ended; it may be there still, until it is reaped.
 pub(super) async fn gone(pid: u32) {
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -115,7 +122,9 @@ async fn a_run_that_does_nothing_is_killed_at_the_wall_limit_and_its_java_goes_w
     let hangs = "main { linkIn( never ) }";
     let (hang, before) = tokio::join!(incoming(&workers, 2, hangs), async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        processes(131)
+        let found = processes(131);
+        assert!(found.iter().flat_map(|(_, java)| java).all(|java| niceness(*java) == 10), "{found:?}");
+        found
     });
     assert_eq!(failure(&hang).0, FailureKind::WorkerKilled);
     assert!(begin.elapsed() >= Duration::from_secs(3));
