@@ -116,7 +116,7 @@ declare! {
         /// Time that a message spent at a stage of this node, waiting included, in seconds.
         ;
     gauge queue_length(queue) "parlor_queue_length"
-        /// What waits or is in work: records in work, passwords to hash, bytes of the bus that nobody has finished.
+        /// What waits or is in work: records_in_work, passwords (to hash), bus_bytes (that no stage has finished; with Kafka, that the brokers have yet to acknowledge).
         ;
     gauge queue_limit(queue) "parlor_queue_limit"
         /// The bound of the same queue.
@@ -183,9 +183,6 @@ declare! {
         ;
     counter shed(kind) "parlor_shed_total"
         /// Ephemeral frames (typing, presence, read) that were not sent because a client reads slowly.
-        ;
-    gauge bus_unfinished_bytes() "parlor_bus_unfinished_bytes"
-        /// Bytes on the bus that no stage has finished yet; with Kafka, that the brokers have yet to acknowledge.
         ;
     gauge bus_unfinished_records() "parlor_bus_unfinished_records"
         /// Records on the bus that no stage has finished yet; with Kafka, to be acknowledged or in work on this node.

@@ -171,7 +171,7 @@ KAFKA = [
           (rate("parlor_bus_producers_renewed_total", "instance"), "producer made anew: {{instance}}"), unit="cps"),
     panel("Partitions moved", (rate("parlor_bus_rebalances_total", "kind"), "{{kind}}"), unit="cps"),
     row("What waits"),
-    panel("Bytes that wait for the brokers", ("parlor_bus_unfinished_bytes{N}", "{{instance}}"), unit="bytes"),
+    panel("Bytes that wait for the brokers", ('parlor_queue_length{N, queue="bus_bytes"}', "{{instance}}"), unit="bytes"),
     panel("Records in line or in work", ("parlor_bus_unfinished_records{N}", "{{instance}}")),
     panel("The journal of a node alone", ("parlor_bus_segments{N}", "files, {{instance}}"),
           (rate("parlor_bus_batches_total", "instance"), "group commits a second, {{instance}}")),

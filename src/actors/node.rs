@@ -10,7 +10,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use self::accounts::{hint_others, watch_accounts};
 use self::balance::keep_balance;
-use self::handle::{QueueLimits, Shared};
+use self::handle::{QueueLimits, Shared, StoreCheck};
 use self::opening::Opened;
 use super::bridge::Bridge;
 use super::busy::BusyCount;
@@ -152,6 +152,7 @@ impl Node {
             window: Arc::new(Semaphore::new(config.in_flight)),
             accounts: accounts.clone(),
             limits: QueueLimits { in_flight: config.in_flight, unfinished_bytes: config.bus.unfinished_bytes },
+            store_check: StoreCheck::default(),
         }));
         let script_requests = ScriptRequests::new(config.scripts.requests_per_minute, &clock);
         let state =

@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 
 use super::problem::{not_found, resource};
-use crate::actors::node::{Checks, Startup};
+use crate::actors::node::{Checks, NodeHandle, Startup};
 use crate::metrics::{self, process};
 
 /// The check of a node that is not up yet.
@@ -34,20 +34,19 @@ struct Readiness {
     checks: BTreeMap<&'static str, String>,
 }
 
-async fn check(startup: &Startup) -> Checks {
-    match startup.node() {
-        Some(node) => node.checks().await,
-        None => {
-            let mut checks = Checks::default();
-            checks.must(START, Err(startup.waits_for()));
-            checks
-        }
-    }
+/// Of a node that is not up.
+fn starting(startup: &Startup) -> Checks {
+    let mut checks = Checks::default();
+    checks.must(START, Err(startup.waits_for()));
+    checks
 }
 
 /// Whether to send clients here, and what speaks against it.
 async fn readyz(startup: Data<Startup>) -> HttpResponse {
-    let checks = check(&startup).await;
+    let checks = match startup.node() {
+        Some(node) => node.checks().await,
+        None => starting(&startup),
+    };
     let ready = !checks.refused;
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     response.json(Readiness { ready, checks: checks.said })
@@ -57,9 +56,10 @@ fn as_gauge(holds: bool) -> f64 {
     if holds { 1.0 } else { 0.0 }
 }
 
-/// The metrics in Prometheus's text format, each gauge as of now.
+/// The metrics in Prometheus's text format, each gauge as of now; but whether the tables answer, as of the last time that somebody asked:
+/// a scrape waits for nobody.
 async fn scrape(startup: Data<Startup>, handle: Data<Option<PrometheusHandle>>) -> HttpResponse {
-    let checks = check(&startup).await;
+    let checks = startup.node().map_or_else(|| starting(&startup), NodeHandle::checks_of_late);
     metrics::ready(as_gauge(!checks.refused));
     metrics::check_ok(as_gauge(!checks.said.contains_key(START)), START);
     for (name, outcome) in checks.passed() {

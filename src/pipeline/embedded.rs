@@ -268,7 +268,6 @@ impl Bus for EmbeddedBus {
 
     fn measure(&self) {
         let stats = self.stats();
-        metrics::bus_unfinished_bytes(stats.unfinished_bytes as f64);
         metrics::queue_length(stats.unfinished_bytes as f64, "bus_bytes");
         metrics::bus_unfinished_records(stats.unfinished_records as f64);
         metrics::bus_segments(stats.segments as f64);

@@ -330,7 +330,6 @@ impl Bus for KafkaBus {
 
     fn measure(&self) {
         let counters = self.0.publisher.counters();
-        metrics::bus_unfinished_bytes(self.0.ledger.bytes() as f64);
         metrics::queue_length(self.0.ledger.bytes() as f64, "bus_bytes");
         metrics::bus_records(counters.taken.load(Ordering::Relaxed));
         metrics::bus_write_errors(counters.refused.load(Ordering::Relaxed));

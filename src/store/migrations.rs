@@ -20,6 +20,9 @@ const TABLE: &str = "_sqlx_migrations";
 /// Which programs can work with the tables: those that know this migration or a later one.
 const OLDEST: &str = "SELECT oldest FROM compatibility";
 
+/// In a debug build, a folder of further migrations: so a test has a program that is a release ahead of this one.
+const NEXT: &str = "PARLOR_TEST_MIGRATIONS";
+
 /// How a migration stands to a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -120,6 +123,19 @@ impl Migratable for PgConnection {
         // undefined_table
         error.as_database_error().and_then(|error| error.code()).as_deref() == Some("42P01")
     }
+}
+
+/// What this program knows: its own, and what a test adds by [`NEXT`]. A release build looks for no such folder.
+pub(super) async fn known(own: &Migrator) -> Result<Migrator, Failure> {
+    let mut all: Vec<_> = own.iter().cloned().collect();
+    if cfg!(debug_assertions)
+        && let Some(folder) = std::env::var_os(NEXT)
+    {
+        let next = Migrator::new(Path::new(&folder)).await;
+        let next = next.map_err(|error| Failure::Refused(format!("{NEXT}: {error}")))?;
+        all.extend(next.iter().cloned());
+    }
+    Ok(Migrator::with_migrations(all))
 }
 
 /// How all migrations stand when none was applied.

@@ -30,7 +30,8 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(super) async fn connect(url: &Secret, options: &DatabaseOptions) -> Result<PostgresPool, Error> {
     let server = Server::parse(url)?;
     let mut first = server.connect(options.acquire()).await?;
-    let migrated = migrations::bring_up(&mut first, &MIGRATIONS, options.migrate_at_start).await;
+    let known = migrations::known(&MIGRATIONS).await.map_err(|failure| server.explain(failure))?;
+    let migrated = migrations::bring_up(&mut first, &known, options.migrate_at_start).await;
     migrated.map_err(|failure| server.explain(failure))?;
     warn_unless_durable(&mut first).await.map_err(|error| server.refuse(error))?;
     let _ = first.close().await; // It has done its work.
@@ -54,7 +55,8 @@ pub(super) async fn connect(url: &Secret, options: &DatabaseOptions) -> Result<P
 pub(super) async fn steps(url: &Secret) -> Result<Vec<Step>, Error> {
     let server = Server::parse(url)?;
     let mut connection = server.connect(DatabaseOptions::default().acquire()).await?;
-    let steps = migrations::steps(&mut connection, &MIGRATIONS).await.map_err(|failure| server.explain(failure));
+    let known = migrations::known(&MIGRATIONS).await.map_err(|failure| server.explain(failure))?;
+    let steps = migrations::steps(&mut connection, &known).await.map_err(|failure| server.explain(failure));
     let _ = connection.close().await; // It only read.
     steps
 }

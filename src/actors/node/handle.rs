@@ -1,8 +1,8 @@
 //! What the HTTP side and the process know of their node.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -69,6 +69,26 @@ pub(super) struct Shared {
     pub(super) window: Arc<Semaphore>,
     pub(super) accounts: Accounts,
     pub(super) limits: QueueLimits,
+    pub(super) store_check: StoreCheck,
+}
+
+/// How the tables answered last. A node that is up has had an answer.
+#[derive(Default)]
+pub(super) struct StoreCheck {
+    failed: Mutex<Option<String>>,
+    /// Somebody asks them now.
+    asking: AtomicBool,
+}
+
+impl StoreCheck {
+    fn keep(&self, outcome: Result<(), String>) {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = outcome.err();
+    }
+
+    fn last(&self) -> Result<(), String> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        failed.map_or(Ok(()), Err)
+    }
 }
 
 /// Bounds of queues, as the settings have them.
@@ -163,13 +183,35 @@ impl NodeHandle {
         }
     }
 
-    /// What stands for and against being ready.
+    /// What stands for and against being ready, now: the tables are asked.
     pub async fn checks(&self) -> Checks {
-        let mut checks = Checks::default();
-        let store = match tokio::time::timeout(PING_LIMIT, self.0.store.ping()).await {
+        self.ask_store().await;
+        self.checks_at_hand()
+    }
+
+    /// The same with the answer that the tables gave when they were asked last; for the next time they are asked now, and nobody waits.
+    pub fn checks_of_late(&self) -> Checks {
+        if !self.0.store_check.asking.swap(true, Ordering::AcqRel) {
+            let node = self.clone();
+            tokio::spawn(async move {
+                node.ask_store().await;
+                node.0.store_check.asking.store(false, Ordering::Release);
+            });
+        }
+        self.checks_at_hand()
+    }
+
+    async fn ask_store(&self) {
+        let outcome = match tokio::time::timeout(PING_LIMIT, self.0.store.ping()).await {
             Ok(answered) => answered.map_err(|error| error.to_string()),
             Err(_) => Err(format!("it has not answered within {} s", PING_LIMIT.as_secs())),
         };
+        self.0.store_check.keep(outcome);
+    }
+
+    fn checks_at_hand(&self) -> Checks {
+        let mut checks = Checks::default();
+        let store = self.0.store_check.last();
         checks.must("store", store.and_then(|()| self.0.store.refusal().map_or(Ok(()), Err)));
         checks.must("bus", self.0.bus.health().map_err(|why| why.to_string()));
         if let Some(cluster) = self.0.bridge.cluster() {

@@ -15,7 +15,7 @@ use crate::app::kafka::{Door, Kafka};
 use crate::app::postgres::{Database, Postgres};
 use crate::app::redis::Redis;
 use crate::app::{TestApp, lasting_port};
-use crate::crash::server::{Home, SETTINGS, Server, Starting};
+use crate::crash::server::{Home, SETTINGS, Server, Starting, Version};
 
 /// Within this time a node must be ready after whatever was wrong is right again.
 pub(crate) const RECOVERY: Duration = Duration::from_secs(120);
@@ -64,12 +64,18 @@ pub(crate) struct World {
 impl World {
     /// Nodes on the shared servers, with settings besides (`DRAIN_LIMIT_SECONDS`); all ready.
     pub(crate) async fn shared(nodes: usize, settings: &[(&str, &str)]) -> Self {
+        Self::of(nodes, settings, &Version::default()).await
+    }
+
+    /// The same, of another version.
+    pub(crate) async fn of(nodes: usize, settings: &[(&str, &str)], version: &Version) -> Self {
         let mut world = Self::new(settings);
         world.broker = Some(blocking(|| Kafka::shared().broker(0).port()).await);
         world.database = Some(blocking(|| Postgres::shared().database("template1")).await);
         world.redis = Some(Redis::start().await);
         for _ in 0..nodes {
-            world.add().await;
+            let node = world.add().await;
+            world.change_to(node, version.clone());
         }
         world.start_all().await;
         world
@@ -257,6 +263,28 @@ impl World {
             assert!(Instant::now() < deadline, "{id} listed is not {wanted}: {listed:?}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    /// `parlor migrate …` as this node's version; what it said.
+    pub(crate) async fn migrate(&self, node: usize, what: &'static str) -> (bool, String) {
+        let output = self.nodes[node].home.migrate(what);
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    }
+
+    /// Has another version serve as this node from its next start on.
+    pub(crate) fn change_to(&mut self, node: usize, version: Version) {
+        self.nodes[node].home.change_to(version);
+    }
+
+    /// What one node logged, over all its lives.
+    pub(crate) fn log(&self, node: usize) -> String {
+        self.nodes[node].home.log()
+    }
+
+    /// The tables of a cluster on shared servers.
+    pub(crate) fn database(&self) -> &Database {
+        self.database.as_ref().expect("a cluster on shared servers")
     }
 
     pub(crate) fn kill(&mut self, node: usize) {

@@ -59,6 +59,8 @@ pub(crate) struct Heard {
     pub(crate) connected: AtomicU64,
     pub(crate) rejected: AtomicU64,
     pub(crate) reconnects: Mutex<Vec<u64>>,
+    /// How long each was away: since it was told to go or its connection ended, until it was welcomed again.
+    pub(crate) away: Mutex<Vec<Duration>>,
     /// How each connection ended: the close code, or 0 for none.
     pub(crate) closes: Mutex<Vec<u16>>,
     /// Code and detail of rejections and errors.

@@ -36,6 +36,21 @@ pub(crate) struct Home {
     path: PathBuf,
     pub(crate) data: PathBuf,
     environment: Vec<(String, String)>,
+    version: Version,
+}
+
+/// Which Parlor it is that serves: a program, and what it is told beside the settings.
+#[derive(Clone, Debug)]
+pub(crate) struct Version {
+    pub(crate) program: PathBuf,
+    pub(crate) environment: Vec<(String, String)>,
+}
+
+impl Default for Version {
+    /// The program that is tested, as it is.
+    fn default() -> Self {
+        Self { program: env!("CARGO_BIN_EXE_parlor").into(), environment: Vec::new() }
+    }
 }
 
 impl Home {
@@ -52,7 +67,12 @@ impl Home {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_owned();
         std::fs::write(path.join("parlor.toml"), settings).unwrap();
-        Self { data: path.join("data"), path, environment, folder: Some(folder) }
+        Self { data: path.join("data"), path, environment, folder: Some(folder), version: Version::default() }
+    }
+
+    /// Has another version serve from its next start on.
+    pub(crate) fn change_to(&mut self, version: Version) {
+        self.version = version;
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -65,15 +85,25 @@ impl Home {
 
     /// `parlor user …` with this server's settings, and the tests' password on standard input.
     pub(crate) fn user(&self, arguments: &[&str]) -> Output {
-        let mut command = parlor();
-        command.arg("user").args(arguments).arg("--data").arg(&self.data).envs(self.environment.iter().cloned());
-        run(command, crate::app::PASSWORD)
+        run(self.command("user", arguments, &self.data), crate::app::PASSWORD)
+    }
+
+    /// `parlor migrate …` with this server's settings.
+    pub(crate) fn migrate(&self, what: &str) -> Output {
+        run(self.command("migrate", &[what], &self.data), "")
+    }
+
+    /// Its version's program, in its environment.
+    fn command(&self, what: &str, arguments: &[&str], data: &Path) -> Command {
+        let mut command = program(&self.version.program);
+        command.arg(what).args(arguments).arg("--data").arg(data);
+        command.envs(self.environment.iter().chain(&self.version.environment).cloned());
+        command
     }
 
     fn serve(&self, data: &Path, more: &[&str]) -> Command {
-        let mut command = parlor();
+        let mut command = self.command("serve", more, data);
         let config = self.path("parlor.toml");
-        command.arg("serve").arg("--data").arg(data).args(more).envs(self.environment.iter().cloned());
         for (flag, value) in
             [("--listen", "127.0.0.1:0"), ("--internal-listen", "127.0.0.1:0"), ("--config", config.to_str().unwrap())]
         {
@@ -144,7 +174,11 @@ impl Drop for Home {
 
 /// The program that is tested.
 pub(crate) fn parlor() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_parlor"));
+    program(Path::new(env!("CARGO_BIN_EXE_parlor")))
+}
+
+fn program(path: &Path) -> Command {
+    let mut command = Command::new(path);
     // What is meant for the test is no setting of the server's.
     std::env::vars().filter(|(name, _)| name.starts_with("PARLOR_")).for_each(|(name, _)| {
         command.env_remove(name);

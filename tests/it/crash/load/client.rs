@@ -46,6 +46,8 @@ pub(super) struct Client {
     open: Vec<Open>,
     last_sent: Instant,
     burst: usize,
+    /// Since when nobody serves it, after somebody did.
+    away_since: Option<Instant>,
 }
 
 /// Why a connection was left.
@@ -62,7 +64,8 @@ impl Client {
     pub(super) fn new(shared: Arc<Shared>, account: Account, all: Vec<User>, rng: StdRng) -> Self {
         let others = all.into_iter().filter(|id| *id != account.id).collect();
         let socket = shared.checker.lock().unwrap().socket(account.id);
-        Self { shared, account, others, rng, socket, next: 1, open: Vec::new(), last_sent: Instant::now(), burst: 0 }
+        let (open, last_sent) = (Vec::new(), Instant::now());
+        Self { shared, account, others, rng, socket, next: 1, open, last_sent, burst: 0, away_since: None }
     }
 
     pub(super) async fn run(mut self, sends: bool) {
@@ -83,6 +86,7 @@ impl Client {
             self.shared.heard.connections.fetch_add(1, Ordering::Relaxed);
             self.shared.heard.connected.fetch_add(1, Ordering::AcqRel);
             let left = self.talk(socket, sends).await;
+            self.away_since.get_or_insert_with(Instant::now);
             self.shared.heard.connected.fetch_sub(1, Ordering::AcqRel);
             match left {
                 Left::Done => return,
@@ -159,6 +163,11 @@ impl Client {
             };
             let frame: Value = serde_json::from_str(&text).unwrap();
             match frame["type"].as_str().unwrap() {
+                "welcome" => {
+                    if let Some(since) = self.away_since.take() {
+                        self.shared.heard.away.lock().unwrap().push(since.elapsed());
+                    }
+                }
                 "message" => self.shared.checker.lock().unwrap().streamed(self.socket, &found(&frame)),
                 "accepted" => {
                     let number = number(&frame);
@@ -191,6 +200,7 @@ impl Client {
                 }
                 "reconnect" => {
                     hung_up = true;
+                    self.away_since = Some(Instant::now());
                     let after = frame["afterMs"].as_u64().unwrap();
                     self.shared.heard.reconnects.lock().unwrap().push(after);
                     let leaves = self.shared.habits.leaves_when_told;
