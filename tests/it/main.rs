@@ -35,3 +35,4 @@ mod socket;
 mod spread;
 mod stages;
 mod templates;
+mod traces;
