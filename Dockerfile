@@ -3,8 +3,9 @@
 #
 #   docker build --build-arg COMMIT=$(git rev-parse HEAD) -t parlor .
 #   docker build --target test .        # the tests alone
+#   docker build --target with-jolie .  # the same image with the interpreter of scripts in Jolie (60 MB more; NOTICE has its licences)
 #
-# Tests run in the build: the last stage takes what only a passed test leaves.
+# Tests run in the build: the last stages take what only a passed test leaves.
 
 FROM node:20-bookworm-slim AS web
 WORKDIR /src/web
@@ -38,7 +39,18 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
     && deploy/image/rootfs.sh target/release/parlor /rootfs
 COPY --from=test /tested /rootfs/usr/share/parlor/tested
 
-FROM scratch
+# The interpreter, its small Java, and the libraries of the system that this needs, each in its place.
+FROM source AS jolie
+RUN apt-get update -qq \
+    && apt-get install -y -qq --no-install-recommends maven openjdk-17-jdk-headless \
+    && rm -rf /var/lib/apt/lists/*
+RUN scripts/jolie.sh /usr/lib/parlor/jolie \
+    && while read -r library; do install -D "$library" "/rootfs$library"; done </usr/lib/parlor/jolie/libraries \
+    && mkdir -p /rootfs/usr/lib/parlor /rootfs/usr/share/parlor \
+    && mv /usr/lib/parlor/jolie /rootfs/usr/lib/parlor/ \
+    && cp NOTICE /rootfs/usr/share/parlor/
+
+FROM scratch AS parlor
 ARG COMMIT=
 LABEL org.opencontainers.image.title="Parlor" \
       org.opencontainers.image.description="A chat server whose users program their own messages" \
@@ -52,3 +64,9 @@ VOLUME /var/lib/parlor
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/bin/parlor"]
 CMD ["serve", "--data", "/var/lib/parlor", "--listen", "0.0.0.0:8080", "--internal-listen", "0.0.0.0:9090"]
+
+FROM parlor AS with-jolie
+COPY --from=jolie /rootfs /
+
+# Without a target it is the one without.
+FROM parlor

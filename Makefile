@@ -3,12 +3,14 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run web cluster cluster-down test lint deploy-check bench soak fuzz deny clean
+.PHONY: help run jolie web cluster cluster-down test lint deploy-check bench soak fuzz deny clean
 
 # Where cargo builds, also when CARGO_TARGET_DIR says so.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Further arguments for `make run`, as in: make run ARGS="--listen 0.0.0.0:8080"
 ARGS ?=
+# Where `make jolie` puts the interpreter; servers look in the default place by themselves.
+JOLIE ?=
 # How long each of the three parts of `make soak` takes: two of tests, one of load.
 SOAK_SECONDS ?= 600
 # How many cases each property test draws in `make fuzz`.
@@ -40,6 +42,9 @@ cluster: ## Three nodes, three brokers, Postgres, Redis and an ingress on this m
 
 cluster-down: ## Stop what `make cluster` started; its data stays, unless WIPE=1
 	@scripts/cluster.sh down $(if $(WIPE),--wipe)
+
+jolie: ## Get the interpreter of Jolie scripts, into ~/.local/share/parlor/jolie (or JOLIE=FOLDER)
+	@scripts/jolie.sh $(JOLIE)
 
 test: ## Run every test, with what it needs installed first, and say at the end how many passed
 	@scripts/check-tools.sh

@@ -27,6 +27,7 @@ pub mod accounts;
 pub mod bus;
 pub mod cluster;
 pub mod database;
+pub mod jolie;
 pub mod kafka;
 pub mod redis;
 pub mod scripts;

@@ -7,6 +7,7 @@ pub mod call;
 pub mod confine;
 pub mod effects;
 pub mod engine;
+pub mod jolie;
 pub mod luau;
 pub mod pool;
 pub mod protocol;

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Puts what the tests need beside Rust under ~/.cache/parlor-tests (or $XDG_CACHE_HOME): node packages, the Big List of
-# Naughty Strings among them, and a Python environment, with moto in it, a server that speaks S3 (140 MB); and the servers
-# of a cluster (scripts/servers.sh). Does nothing when it is there. `make test` calls it.
+# Naughty Strings among them; a Python environment, with moto in it, a server that speaks S3 (140 MB); the interpreter of
+# Jolie scripts (60 MB), which needs Maven and a JDK; and the servers of a cluster (scripts/servers.sh). Does nothing when
+# it is there. `make test` calls it.
 set -eu
 
 bash "$(dirname "$0")/../scripts/servers.sh" postgres redis kafka faketime prometheus nginx
@@ -16,6 +17,9 @@ fi
 # A changed version here needs a new number, in tests/it/app.rs too.
 READY=ready-3
 CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/parlor-tests"
+
+# The interpreter of Jolie scripts, of these sources.
+bash "$(dirname "$0")/../scripts/jolie.sh" "$CACHE/jolie"
 [ -e "$CACHE/$READY" ] && exit 0
 
 for program in npm node python3; do

@@ -168,7 +168,8 @@ impl Runner {
         if waited >= options.wait_limit() {
             return Some(self.overdue());
         }
-        if self.standing(wish.direction).is_held(now, options) {
+        let conduct = options.conduct(wish.script.language);
+        if self.standing(wish.direction).is_held(now, &conduct) {
             let seconds = options.budget_seconds;
             return Some(overloaded(format!(
                 "the script has used up its processor time of {seconds} s: this message goes on without it"
@@ -258,7 +259,8 @@ impl Runner {
         count(&wish, &effects);
         let deps = self.deps.clone();
         let standing = self.standing(wish.direction);
-        let off = standing.note(&ran, &effects.verdict, now, &deps.scripts.options);
+        let conduct = deps.scripts.options.conduct(wish.script.language);
+        let off = standing.note(&ran, &effects.verdict, now, &conduct);
         match standing.proven() {
             Some(version) => deps.proven.insert((self.owner, wish.direction), version),
             None => _ = deps.proven.remove(&(self.owner, wish.direction)),
@@ -351,7 +353,8 @@ impl Runner {
     fn switch_off(&mut self, wish: &Wish, off: SwitchOff, context: &mut Context<Self>) {
         let ActiveScript { version, .. } = wish.script;
         self.off.insert(wish.direction, version);
-        self.record.entry(wish.direction).or_default().switched_off(&self.deps.scripts.options);
+        let conduct = self.deps.scripts.options.conduct(wish.script.language);
+        self.record.entry(wish.direction).or_default().switched_off(&conduct);
         crate::metrics::script_switched_off(off.code);
         tracing::warn!(user_id = %self.owner, direction = %wish.direction, version, reason = off.code, "a script is switched off");
         let details =

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 
 use crate::client::LoginArgs;
-use crate::script::call::Direction;
+use crate::script::call::{Direction, Language};
 
 mod local;
 mod remote;
@@ -121,10 +121,11 @@ pub enum ScriptCommand {
 /// A script's file.
 #[derive(Debug, Args)]
 pub struct ScriptFile {
-    /// The file, a source in Luau
+    /// The file, a source in Luau (`.luau`) or in Jolie (`.ol`)
     #[arg(value_name = "FILE")]
     path: PathBuf,
-    /// Which function it defines; without this, the file says so itself
+    /// Which messages it is for; without this, the file says so itself: by its function, or in Jolie by a line
+    /// `// direction: incoming`
     #[arg(long, value_name = "incoming|outgoing")]
     direction: Option<Direction>,
 }
@@ -183,6 +184,7 @@ impl ScriptCommand {
 struct Script {
     name: String,
     source: String,
+    language: Language,
     direction: Direction,
 }
 
@@ -190,11 +192,16 @@ impl ScriptFile {
     fn read(&self) -> anyhow::Result<Script> {
         let name = self.path.display().to_string();
         let source = read(&self.path)?;
-        let direction = match self.direction {
-            Some(direction) => direction,
-            None => guess(&source).with_context(|| name.clone())?,
+        let ending = self.path.extension().and_then(|ending| ending.to_str());
+        // Whatever else it is called, it is taken for Luau.
+        let named = Language::ALL.into_iter().find(|language| ending == Some(language.ending()));
+        let language = named.unwrap_or(Language::Luau);
+        let direction = match (self.direction, language) {
+            (Some(direction), _) => direction,
+            (None, Language::Luau) => guess(&source).with_context(|| name.clone())?,
+            (None, Language::Jolie) => said(&source).with_context(|| name.clone())?,
         };
-        Ok(Script { name, source, direction })
+        Ok(Script { name, source, language, direction })
     }
 }
 
@@ -221,6 +228,15 @@ fn guess(source: &str) -> anyhow::Result<Direction> {
         [direction] => Ok(direction),
         [] => bail!("it defines neither `incoming` nor `outgoing`; say which it is for with --direction"),
         _ => bail!("it defines both `incoming` and `outgoing`; say which it is for with --direction"),
+    }
+}
+
+/// The direction that a source in Jolie says in a comment: it has no function of that name.
+fn said(source: &str) -> anyhow::Result<Direction> {
+    let said = source.lines().find_map(|line| line.trim().strip_prefix("//")?.trim().strip_prefix("direction:"));
+    match said.and_then(|word| word.trim().parse().ok()) {
+        Some(direction) => Ok(direction),
+        None => bail!("say which messages it is for: with --direction, or in it by a line `// direction: incoming`"),
     }
 }
 
@@ -252,6 +268,24 @@ mod tests {
             assert_eq!(direction(neither), None, "{neither}");
         }
         assert_eq!(direction("function incoming() end\nfunction outgoing() end"), None);
+    }
+
+    #[test]
+    fn the_language_is_told_from_the_name_and_jolie_says_its_direction() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |name: &str, source: &str, direction| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, source).unwrap();
+            ScriptFile { path, direction }.read().map(|script| (script.language, script.direction)).ok()
+        };
+        let jolie = "// Swap\n  // direction: outgoing\nmain {}";
+        assert_eq!(read("a.ol", jolie, None), Some((Language::Jolie, Direction::Outgoing)));
+        assert_eq!(read("a.ol", "main {}", None), None);
+        assert_eq!(read("a.ol", "main {}", Some(Direction::Incoming)), Some((Language::Jolie, Direction::Incoming)));
+        assert_eq!(read("a.luau", jolie, None), None, "it has no function");
+        let luau = "function incoming(message) end";
+        assert_eq!(read("a.luau", luau, None), Some((Language::Luau, Direction::Incoming)));
+        assert_eq!(read("a", luau, None), Some((Language::Luau, Direction::Incoming)));
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::config::jolie::JolieOptions;
+use crate::script::call::Language;
 use crate::script::effects::EffectLimits;
 use crate::script::protocol::RunLimits;
 
@@ -66,7 +68,27 @@ pub struct ScriptsOptions {
     pub states_mib: u64,
     /// Uploads and tries of one user in a minute.
     pub requests_per_minute: u32,
+    /// `[scripts.jolie]`.
+    pub jolie: JolieOptions,
 }
+
+/// What holds against a script, by its language.
+#[derive(Clone, Copy, Debug)]
+pub struct Conduct {
+    /// Time over which processor time is summed.
+    pub window: Duration,
+    /// Processor time in it before the script is switched off, in microseconds.
+    pub budget_micros: u64,
+    /// A run that uses more than this counts as one that hit a limit, in microseconds.
+    pub heavy_micros: u64,
+    /// What a run has used whose worker had to be killed, in microseconds.
+    pub wall_micros: u64,
+    /// Runs that may fail one after the other.
+    pub max_failures: u32,
+}
+
+/// A run in Luau that uses more processor time than this, in microseconds, holds up whoever waits for the same worker.
+const HEAVY_MICROS: u64 = 20_000;
 
 impl Default for ScriptsOptions {
     fn default() -> Self {
@@ -91,6 +113,7 @@ impl Default for ScriptsOptions {
             idle_seconds: 60,
             states_mib: 1536,
             requests_per_minute: 60,
+            jolie: JolieOptions::default(),
         }
     }
 }
@@ -130,7 +153,19 @@ impl ScriptsOptions {
         if self.wall_ms <= self.cpu_ms {
             return Err(Error { key: "wall_ms", detail: format!("must be over scripts.cpu_ms, {}", self.cpu_ms) });
         }
-        Ok(())
+        self.jolie.check()
+    }
+
+    /// What holds against a script in that language.
+    #[must_use]
+    pub fn conduct(&self, language: Language) -> Conduct {
+        let (window, max_failures) = (Duration::from_secs(self.budget_seconds), self.max_failures);
+        let (budget_ms, heavy_micros, wall_ms) = match language {
+            Language::Luau => (self.budget_cpu_ms, HEAVY_MICROS, self.wall_ms),
+            // Nobody waits for the same worker but its owner.
+            Language::Jolie => (self.jolie.budget_cpu_ms, u64::MAX, self.jolie.wall_ms),
+        };
+        Conduct { window, budget_micros: budget_ms * 1000, heavy_micros, wall_micros: wall_ms * 1000, max_failures }
     }
 
     /// What a worker is told. `max_message_bytes` is the bound of every body.

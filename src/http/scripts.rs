@@ -125,16 +125,28 @@ async fn owner(state: &State, caller: &Identity, user: UserRef) -> Result<UserId
 /// What is odd about a source that compiles.
 async fn check(
     state: &State,
+    owner: UserId,
     language: Language,
     direction: Direction,
     source: &str,
 ) -> Result<Vec<Diagnostic>, Problem> {
-    let found =
-        state.scripts.workers.check(language, direction, source).await.map_err(|failure| unchecked(&failure))?;
+    available(state, language)?;
+    let found = state.scripts.workers.check(owner, language, direction, source).await;
+    let found = found.map_err(|failure| unchecked(&failure))?;
     let Some(first) = found.iter().find(|found| found.severity == Severity::Error) else { return Ok(found) };
     let (line, column) = (first.line, first.column);
     let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "script_does_not_compile", first.message.clone());
     Err(problem.at(line, column).diagnostics(found))
+}
+
+/// Whether this server can run scripts in that language at all. Not whether its workers are well: that may pass.
+fn available(state: &State, language: Language) -> Result<(), Problem> {
+    match state.scripts.workers.lacks(language) {
+        Some(why) if language != Language::Luau => {
+            Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "language_unavailable", why))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn unchecked(failure: &Failure) -> Problem {

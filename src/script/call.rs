@@ -55,14 +55,29 @@ impl FromStr for Direction {
 pub enum Language {
     /// luau.org.
     Luau,
+    /// jolie-lang.org.
+    Jolie,
 }
 
 impl Language {
+    /// All there are; not each is on every server.
+    pub const ALL: [Self; 2] = [Self::Luau, Self::Jolie];
+
     /// The word for it, in tables.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Luau => "luau",
+            Self::Jolie => "jolie",
+        }
+    }
+
+    /// What people call it.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Luau => "Luau",
+            Self::Jolie => "Jolie",
         }
     }
 
@@ -71,6 +86,16 @@ impl Language {
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Luau => "text/x-luau",
+            Self::Jolie => "text/x-jolie",
+        }
+    }
+
+    /// What a file's name ends with, behind the dot.
+    #[must_use]
+    pub fn ending(self) -> &'static str {
+        match self {
+            Self::Luau => "luau",
+            Self::Jolie => "ol",
         }
     }
 }

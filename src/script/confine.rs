@@ -4,11 +4,10 @@
 pub mod attempt;
 
 use std::collections::BTreeMap;
-use std::ops::BitOr as _;
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, LandlockStatus, Ruleset, RulesetAttr as _,
-    RulesetStatus, Scope,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, LandlockStatus, Ruleset,
+    RulesetAttr as _, RulesetCreated, RulesetStatus, Scope,
 };
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use rustix::process::{
@@ -28,7 +27,7 @@ const DESCRIPTORS: u64 = 3;
 /// The stack of the one thread. The interpreter and its parser count their own depth.
 const STACK_BYTES: u64 = 16 * 1024 * 1024;
 /// The newest Landlock that this was written for; an older kernel enforces what it knows of it.
-const LANDLOCK: ABI = ABI::V7;
+pub(super) const LANDLOCK: ABI = ABI::V7;
 
 /// The system calls of a worker; every other one kills it.
 pub const ALLOWED_CALLS: &[i64] = &[
@@ -56,6 +55,21 @@ pub const ALLOWED_CALLS: &[i64] = &[
 /// Calls whose third argument must not ask for executable memory.
 pub const EXECUTABLE_CALLS: &[i64] = &[libc::SYS_mmap, libc::SYS_mprotect];
 
+/// What a worker that looks after a Java process needs besides: to wait for it, and to see what became of it.
+pub const CALLS_BESIDE_JAVA: &[i64] = &[libc::SYS_poll, libc::SYS_ppoll, libc::SYS_wait4, libc::SYS_waitid];
+
+/// What a worker keeps besides its standard streams.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Keeping<'a> {
+    /// Descriptors.
+    pub descriptors: &'a [i32],
+    /// System calls.
+    pub calls: &'a [i64],
+    /// Whether it may signal others, as far as a system call for it is there. The kernel asks for that right when it kills
+    /// the children of who ends, too.
+    pub signals: bool,
+}
+
 /// A confined process.
 #[derive(Debug)]
 pub struct Confined {
@@ -75,9 +89,9 @@ impl Confined {
     }
 }
 
-/// Confines this process, as far as the kernel can.
+/// Confines this process, as far as the kernel can. It is `root`'s that becomes nobody: others stay who they are.
 #[must_use]
-pub fn confine() -> Confined {
+pub fn confine(root: bool, keeping: Keeping<'_>) -> Confined {
     let mut confinement = Confinement::default();
     let mut missing = Vec::new();
     let mut did = |what: &str, done: Result<(), String>| match done {
@@ -88,26 +102,26 @@ pub fn confine() -> Confined {
         }
     };
     let address_space = address_space();
-    did("inherited descriptors", close_inherited());
-    if Uid::effective().is_root() {
+    did("inherited descriptors", close_inherited(keeping.descriptors));
+    if root {
         confinement.nobody = did("nobody", become_nobody());
     }
     // After the change of user, which undoes both.
     did("death with the server", set_parent_process_death_signal(Some(Signal::KILL)).map_err(words));
     did("no dumps", set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(words));
     did("no new privileges", rustix::thread::set_no_new_privs(true).map_err(words));
-    match landlock() {
+    match landlock(keeping.signals) {
         Ok(abi) => confinement.landlock = abi,
         Err(why) => _ = did("landlock", Err(why)),
     }
     confinement.rlimits = did("resource limits", limit_resources());
     // Last: it forbids everything above.
-    confinement.seccomp = did("seccomp", filter().and_then(|filter| apply_filter(&filter).map_err(words)));
+    confinement.seccomp = did("seccomp", filter(keeping.calls).and_then(|filter| apply_filter(&filter).map_err(words)));
     confinement.missing = missing;
     Confined { confinement, address_space }
 }
 
-fn words(error: impl std::fmt::Display) -> String {
+pub(super) fn words(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
@@ -119,14 +133,14 @@ fn address_space() -> u64 {
     pages * rustix::param::page_size() as u64
 }
 
-fn close_inherited() -> Result<(), String> {
+pub(super) fn close_inherited(keep: &[i32]) -> Result<(), String> {
     let listed = std::fs::read_dir("/proc/self/fd").map(|entries| {
         let name = |entry: std::io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
         entries.filter_map(name).collect::<Vec<i32>>()
     });
     let most = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(65_536).min(65_536);
     let open = listed.unwrap_or_else(|_| (0..i32::try_from(most).unwrap_or(65_536)).collect());
-    for descriptor in open.into_iter().filter(|descriptor| *descriptor > 2) {
+    for descriptor in open.into_iter().filter(|open| *open > 2 && !keep.contains(open)) {
         match nix::unistd::close(descriptor) {
             // The listing's own is in it, and closed by now.
             Ok(()) | Err(nix::errno::Errno::EBADF) => {}
@@ -136,23 +150,29 @@ fn close_inherited() -> Result<(), String> {
     Ok(())
 }
 
-fn become_nobody() -> Result<(), String> {
+pub(super) fn become_nobody() -> Result<(), String> {
     let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
     setgroups(&[]).map_err(words)?;
     setresgid(group, group, group).map_err(words)?;
     setresuid(user, user, user).map_err(words)
 }
 
-/// Handles every right that it knows, and grants none.
-fn landlock() -> Result<u32, String> {
-    let status = Ruleset::default()
+/// Handles every right that it knows, and grants none, except perhaps signals.
+fn landlock(signals: bool) -> Result<u32, String> {
+    let others: BitFlags<Scope> = Scope::AbstractUnixSocket.into();
+    let rules = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(LANDLOCK))
         .and_then(|rules| rules.handle_access(AccessNet::from_all(LANDLOCK)))
-        .and_then(|rules| rules.scope(Scope::AbstractUnixSocket.bitor(Scope::Signal)))
+        .and_then(|rules| rules.scope(if signals { others } else { others | Scope::Signal }))
         .and_then(Ruleset::create)
-        .and_then(landlock::RulesetCreated::restrict_self)
         .map_err(words)?;
+    landlock_abi(rules)
+}
+
+/// Puts these rules in force; says by which version of the kernel's.
+pub(super) fn landlock_abi(rules: RulesetCreated) -> Result<u32, String> {
+    let status = rules.restrict_self().map_err(words)?;
     match (status.ruleset, status.landlock) {
         (RulesetStatus::NotEnforced, _) => Err("the kernel has none".to_owned()),
         (_, LandlockStatus::Available { effective_abi, .. }) => Ok((effective_abi as u32).min(LANDLOCK as u32)),
@@ -162,7 +182,7 @@ fn landlock() -> Result<u32, String> {
 
 fn limit_resources() -> Result<(), String> {
     // No file may grow: a standard error that is a regular file kills a worker that writes to it.
-    let limits = [
+    lower(&[
         (Resource::Core, 0),
         (Resource::Fsize, 0),
         (Resource::Nproc, 0),
@@ -170,8 +190,12 @@ fn limit_resources() -> Result<(), String> {
         (Resource::Stack, STACK_BYTES),
         (Resource::Memlock, 0),
         (Resource::Msgqueue, 0),
-    ];
-    for (resource, most) in limits {
+    ])
+}
+
+/// Lowers limits of resources, for good.
+pub(super) fn lower(limits: &[(Resource, u64)]) -> Result<(), String> {
+    for &(resource, most) in limits {
         // An inherited limit may be lower, and only root may raise it.
         let held = rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX);
         let most = Some(most.min(held));
@@ -180,12 +204,13 @@ fn limit_resources() -> Result<(), String> {
     Ok(())
 }
 
-fn filter() -> Result<BpfProgram, String> {
+fn filter(more: &[i64]) -> Result<BpfProgram, String> {
     let condition = |argument, operator, value| {
         let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Qword, operator, value);
         condition.and_then(|condition| SeccompRule::new(vec![condition])).map(|rule| vec![rule]).map_err(words)
     };
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALLOWED_CALLS.iter().map(|call| (*call, Vec::new())).collect();
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        ALLOWED_CALLS.iter().chain(more).map(|call| (*call, Vec::new())).collect();
     let executable = u64::try_from(libc::PROT_EXEC).unwrap_or(4);
     for call in EXECUTABLE_CALLS {
         rules.insert(*call, condition(2, SeccompCmpOp::MaskedEq(executable), 0)?);
@@ -203,7 +228,7 @@ mod tests {
 
     #[test]
     fn calls_that_reach_out_of_the_process_are_not_on_the_list() {
-        let list = [ALLOWED_CALLS, EXECUTABLE_CALLS, &[libc::SYS_prlimit64]].concat();
+        let list = [ALLOWED_CALLS, EXECUTABLE_CALLS, CALLS_BESIDE_JAVA, &[libc::SYS_prlimit64]].concat();
         for call in [
             libc::SYS_openat,
             libc::SYS_socket,
@@ -246,6 +271,6 @@ mod tests {
     #[test]
     fn the_filter_can_be_made_for_this_machine() {
         let longest = 4096; // instructions, the kernel's bound
-        assert!((ALLOWED_CALLS.len()..longest).contains(&filter().unwrap().len()));
+        assert!((ALLOWED_CALLS.len()..longest).contains(&filter(CALLS_BESIDE_JAVA).unwrap().len()));
     }
 }

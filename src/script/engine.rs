@@ -30,4 +30,9 @@ pub trait Engine {
 
     /// Makes a run that sees nothing of any run before it. `None`: the source is not here, and did not come along.
     fn run(&mut self, call: Call<'_>) -> Option<Ran>;
+
+    /// Whether it must not be used any more: then its worker ends, and another takes its place.
+    fn is_spent(&self) -> bool {
+        false
+    }
 }

@@ -4,6 +4,7 @@
 mod backoff;
 mod bounds;
 mod flights;
+mod owned;
 mod process;
 mod seat;
 mod work;
@@ -19,9 +20,11 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use self::bounds::Bounds;
+use self::owned::{Keeping, Owned};
 use self::seat::Seat;
 use self::work::{Answer, Order, Work};
 use super::call::{Diagnostic, Direction, Failure, FailureKind, Input, Language, Ran, SourceHash};
+use super::jolie::home::Home;
 use super::protocol::{Confinement, RunLimits};
 use crate::config::scripts::ScriptsOptions;
 use crate::ids::UserId;
@@ -44,6 +47,8 @@ pub enum Lane {
     Trial,
     /// Scripts that hit a limit lately or brought a worker down: one run at a time.
     Alone,
+    /// Scripts in a language whose owners each have a worker of their own, however they behave.
+    Own,
 }
 
 impl Lane {
@@ -54,6 +59,7 @@ impl Lane {
             Self::Shared => "shared",
             Self::Trial => "trial",
             Self::Alone => "alone",
+            Self::Own => "own",
         }
     }
 
@@ -63,12 +69,12 @@ impl Lane {
         match self {
             Self::Shared => 0,
             Self::Trial => 2,
-            Self::Alone => 4,
+            Self::Alone | Self::Own => 4,
         }
     }
 
     fn depth(self) -> usize {
-        if self == Self::Alone { 1 } else { DEPTH }
+        if matches!(self, Self::Alone | Self::Own) { 1 } else { DEPTH }
     }
 }
 
@@ -89,7 +95,7 @@ pub struct Job {
     pub input: Input,
     /// What random numbers begin with.
     pub seed: u64,
-    /// With whom it may share a worker.
+    /// With whom it may share a worker, if its language allows that.
     pub lane: Lane,
 }
 
@@ -106,6 +112,8 @@ pub struct Setup {
     pub idle_limit: Duration,
     /// The longest wait before one that dies young again and again is started anew.
     pub longest_wait: Duration,
+    /// What it runs.
+    pub language: Language,
 }
 
 impl Setup {
@@ -114,7 +122,23 @@ impl Setup {
     pub fn of(program: PathBuf) -> Self {
         let arguments = vec!["worker".into()];
         let (hello_limit, idle_limit) = (Duration::from_secs(5), Duration::from_secs(60));
-        Self { program, arguments, hello_limit, idle_limit, longest_wait: Duration::from_secs(5) }
+        let (longest_wait, language) = (Duration::from_secs(5), Language::Luau);
+        Self { program, arguments, hello_limit, idle_limit, longest_wait, language }
+    }
+
+    /// This program as a worker for Jolie, with so many bytes of memory.
+    #[must_use]
+    pub fn jolie(program: PathBuf, home: &Home, memory: u64) -> Self {
+        let arguments = vec![
+            "worker".into(),
+            "--jolie".into(),
+            home.path.clone().into(),
+            "--memory".into(),
+            memory.to_string().into(),
+        ];
+        // Java takes its time where processors are short.
+        let (hello_limit, longest_wait) = (Duration::from_secs(60), Duration::from_secs(30));
+        Self { arguments, hello_limit, longest_wait, language: Language::Jolie, ..Self::of(program) }
     }
 }
 
@@ -129,7 +153,7 @@ struct Common {
     wall: Duration,
     run_unconfined: bool,
     /// Workers that live, by lane.
-    alive: [AtomicI32; 3],
+    alive: [AtomicI32; 4],
 }
 
 impl Common {
@@ -148,7 +172,11 @@ impl Common {
 
     /// Whether scripts may run behind so much.
     fn allows(&self, confinement: &Confinement) -> bool {
-        confinement.is_enough() || self.run_unconfined
+        match self.setup.language {
+            Language::Luau => confinement.is_enough() || self.run_unconfined,
+            // A script in Jolie can be refused; a server that cannot confine it does that.
+            Language::Jolie => confinement.is_enough_for_java(),
+        }
     }
 }
 
@@ -162,6 +190,8 @@ struct Inner {
     shared: Vec<mpsc::Sender<Order>>,
     trial: mpsc::Sender<Order>,
     alone: mpsc::Sender<Order>,
+    /// Why there are none for Jolie, if that is so.
+    jolie: Result<Owned, String>,
     stop: watch::Sender<bool>,
     seats: Mutex<Vec<JoinHandle<()>>>,
     /// What is said when nobody takes work.
@@ -178,11 +208,24 @@ impl Workers {
     pub async fn start(options: &ScriptsOptions, limits: RunLimits) -> Result<Self, Failure> {
         let program = std::env::current_exe();
         let program = program.map_err(|error| unavailable(format!("which program this is: {error}")))?;
-        Ok(Self::start_as(Setup::of(program), options, limits).await)
+        let variables = |name: &str| std::env::var_os(name).map(PathBuf::from);
+        let home = Home::find(options.jolie.home.as_deref(), &program, variables);
+        let jolie = home.map(|home| Setup::jolie(program.clone(), &home, options.jolie.memory_bytes()));
+        Ok(Self::start_with(Setup::of(program), jolie, options, limits).await)
     }
 
-    /// The same with another program as the worker.
+    /// The same with another program as the worker, and none for Jolie.
     pub async fn start_as(setup: Setup, options: &ScriptsOptions, limits: RunLimits) -> Self {
+        Self::start_with(setup, Err("this server runs no Jolie".to_owned()), options, limits).await
+    }
+
+    /// The same with other programs as workers, or in words why there are none for Jolie.
+    pub async fn start_with(
+        setup: Setup,
+        jolie: Result<Setup, String>,
+        options: &ScriptsOptions,
+        limits: RunLimits,
+    ) -> Self {
         let (bounds, wall, alive) = (Bounds::new(limits), options.wall_limit(), Default::default());
         let run_unconfined = options.run_unconfined;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -205,8 +248,12 @@ impl Workers {
             Err(words) => Confinement { missing: vec![words], ..Confinement::default() },
         };
         tell(&confinement);
+        let jolie = jolie.map(|setup| start_jolie(setup, options, &limits, processors, &stopped));
+        if let Err(why) = &jolie {
+            tracing::info!("scripts in Jolie cannot be run: {why}");
+        }
         let (seats, closed) = (Mutex::new(seats), "the workers have been stopped".to_owned());
-        Self(Arc::new(Inner { confinement, shared, trial, alone, stop, seats, closed }))
+        Self(Arc::new(Inner { confinement, shared, trial, alone, jolie, stop, seats, closed }))
     }
 
     /// No workers: every run and check comes to `Unavailable`, with these words.
@@ -216,8 +263,8 @@ impl Workers {
         let nobody = || mpsc::channel(1).0;
         let confinement = Confinement { missing: vec![why.to_owned()], ..Confinement::default() };
         let (shared, trial, alone, seats) = (vec![nobody()], nobody(), nobody(), Mutex::default());
-        let (stop, closed) = (watch::channel(true).0, why.to_owned());
-        Self(Arc::new(Inner { confinement, shared, trial, alone, stop, seats, closed }))
+        let (stop, closed, jolie) = (watch::channel(true).0, why.to_owned(), Err(why.to_owned()));
+        Self(Arc::new(Inner { confinement, shared, trial, alone, jolie, stop, seats, closed }))
     }
 
     /// What keeps the workers confined; what is missing is said in words.
@@ -226,28 +273,50 @@ impl Workers {
         &self.0.confinement
     }
 
+    /// Why scripts in that language cannot be run, in one sentence, if that is so.
+    #[must_use]
+    pub fn lacks(&self, language: Language) -> Option<String> {
+        match (language, &self.0.jolie) {
+            (Language::Luau, _) if self.0.shared.iter().all(mpsc::Sender::is_closed) => Some(self.0.closed.clone()),
+            (Language::Luau, _) => None,
+            (Language::Jolie, Ok(owned)) => owned.illness(),
+            (Language::Jolie, Err(why)) => Some(why.clone()),
+        }
+    }
+
     /// Makes a run. Comes to an end whatever the script does, soon after the wall limit at the latest, not counting the
     /// time that it waits for a worker.
     pub async fn run(&self, job: Job) -> Ran {
-        let (lane, owner) = (job.lane, job.owner);
-        match self.answer(self.queue(lane, owner), Work::run(job)).await {
+        let (language, lane, owner) = (job.language, job.lane, job.owner);
+        let work = Work::run(job);
+        let answer = match language {
+            Language::Luau => self.answer(self.queue(lane, owner), work).await,
+            Language::Jolie => self.answer_in_jolie(owner, work).await,
+        };
+        match answer {
             Answer::Ran(ran) => ran,
             Answer::Failed(failure) => Ran::not(failure),
             Answer::Checked(_) | Answer::Suspect(_) => Ran::not(unavailable("a run came to nothing")),
         }
     }
 
-    /// Compiles a source. With an error among what is found it cannot be used.
+    /// Compiles a source, for `owner`. With an error among what is found it cannot be used.
     ///
     /// # Errors
     /// [`Failure`] when it could not be found out: the source takes too long or too much memory, or there is no worker.
     pub async fn check(
         &self,
+        owner: UserId,
         language: Language,
         direction: Direction,
         source: &str,
     ) -> Result<Vec<Diagnostic>, Failure> {
-        match self.answer(&self.0.trial, Work::check(language, direction, source)).await {
+        let work = Work::check(language, direction, source);
+        let answer = match language {
+            Language::Luau => self.answer(&self.0.trial, work).await,
+            Language::Jolie => self.answer_in_jolie(owner, work).await,
+        };
+        match answer {
             Answer::Checked(found) => found,
             Answer::Failed(failure) => Err(failure),
             Answer::Ran(_) | Answer::Suspect(_) => Err(unavailable("a check came to nothing")),
@@ -263,13 +332,23 @@ impl Workers {
                 tracing::error!(%error, "a seat for workers failed");
             }
         }
+        if let Ok(jolie) = &self.0.jolie {
+            jolie.ended().await;
+        }
+    }
+
+    async fn answer_in_jolie(&self, owner: UserId, work: Work) -> Answer {
+        match &self.0.jolie {
+            Ok(owned) => owned.ask(owner, work).await,
+            Err(why) => Answer::Failed(unavailable(why.as_str())),
+        }
     }
 
     fn queue(&self, lane: Lane, owner: UserId) -> &mpsc::Sender<Order> {
         match lane {
             Lane::Shared => &self.0.shared[place(owner, self.0.shared.len())],
             Lane::Trial => &self.0.trial,
-            Lane::Alone => &self.0.alone,
+            Lane::Alone | Lane::Own => &self.0.alone,
         }
     }
 
@@ -304,8 +383,53 @@ fn unavailable(detail: impl Into<String>) -> Failure {
     Failure::new(FailureKind::Unavailable, detail)
 }
 
+/// Starts the workers of Jolie, beside all others: what comes of it is told when it is known.
+fn start_jolie(
+    setup: Setup,
+    options: &ScriptsOptions,
+    limits: &RunLimits,
+    processors: usize,
+    stop: &watch::Receiver<bool>,
+) -> Owned {
+    let limits = options.jolie.run_limits(limits);
+    let (bounds, wall, alive) = (Bounds::new(limits), options.jolie.wall_limit(), Default::default());
+    let common = Arc::new(Common { setup, limits, shared: 1, bounds, wall, run_unconfined: false, alive });
+    let keeping = Keeping {
+        places: options.jolie.places(processors),
+        runs: options.jolie.runs,
+        idle: Duration::from_secs(options.jolie.idle_seconds),
+    };
+    let (first, started) = oneshot::channel::<Result<Confinement, String>>();
+    tokio::spawn(async move {
+        match started.await {
+            Ok(Ok(confinement)) if confinement.is_enough_for_java() => {
+                let Confinement { seccomp, landlock, rlimits, nobody, view, missing } = confinement;
+                let missing = missing.join("; ");
+                tracing::info!(
+                    seccomp,
+                    landlock,
+                    rlimits,
+                    nobody,
+                    view,
+                    missing,
+                    "scripts in Jolie can be run, confined"
+                );
+            }
+            Ok(Ok(confinement)) => {
+                let missing = confinement.missing.join("; ");
+                tracing::warn!(missing, "scripts in Jolie are not run: this kernel does not confine Java");
+            }
+            Ok(Err(words)) => tracing::warn!("scripts in Jolie cannot be run: {words}"),
+            // Stopped before it was known.
+            Err(_) => {}
+        }
+    });
+    Owned::start(&common, keeping, stop, first)
+}
+
 fn tell(confinement: &Confinement) {
-    let Confinement { seccomp, landlock, rlimits, nobody, missing } = confinement;
+    // `view` is of Java only.
+    let Confinement { seccomp, landlock, rlimits, nobody, view: _, missing } = confinement;
     let missing = missing.join("; ");
     if confinement.is_enough() {
         tracing::info!(seccomp, landlock, rlimits, nobody, missing, "script workers are confined");

@@ -107,6 +107,8 @@ pub struct Confinement {
     pub rlimits: bool,
     /// It runs as nobody. False when the server is not root: then it runs as the server's own user.
     pub nobody: bool,
+    /// It sees files of its own: the interpreter and nothing of the host's. Of Java only; others open no files at all.
+    pub view: bool,
     /// What could not be done, in words.
     pub missing: Vec<String>,
 }
@@ -116,6 +118,27 @@ impl Confinement {
     #[must_use]
     pub fn is_enough(&self) -> bool {
         self.seccomp && self.rlimits
+    }
+
+    /// The same for Java, which may open files: so what there is to open must be bounded, too.
+    #[must_use]
+    pub fn is_enough_for_java(&self) -> bool {
+        self.is_enough() && (self.view || self.landlock > 0)
+    }
+
+    /// What two processes have in common that are confined by turns.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let mut missing = self.missing;
+        missing.extend(other.missing.into_iter().map(|what| format!("of Java: {what}")));
+        Self {
+            seccomp: self.seccomp && other.seccomp,
+            landlock: self.landlock.min(other.landlock),
+            rlimits: self.rlimits && other.rlimits,
+            nobody: self.nobody && other.nobody,
+            view: other.view,
+            missing,
+        }
     }
 }
 

@@ -7,15 +7,12 @@ use std::time::{Duration, Instant};
 use super::call::{FailureKind, Ran};
 use super::effects::Verdict;
 use super::pool::Lane;
-use crate::config::scripts::ScriptsOptions;
+use crate::config::scripts::Conduct;
 
 /// Runs without trouble after which a script shares a worker with others that run well.
 const TRUSTED_AFTER: u32 = 3;
 /// How long a script that hit a limit runs apart from all others.
 const QUARANTINE: Duration = Duration::from_secs(600);
-/// A run that uses more processor time than this, in microseconds, counts as one that hit a limit: it holds up whoever
-/// waits for the same worker.
-const HEAVY_MICROS: u64 = 20_000;
 /// Workers that a script may bring down, alone in them, before it is switched off.
 const MAX_KILLS: u32 = 2;
 /// A script that used more processor time than this lately, in microseconds, is remembered while its runner sleeps.
@@ -83,23 +80,22 @@ impl Standing {
     }
 
     /// It was switched off: if it is switched on again, only the processor time that it has had is held against it.
-    pub fn switched_off(&mut self, options: &ScriptsOptions) {
-        self.held = self.ledger.sum() > options.budget_cpu_ms * 1000;
+    pub fn switched_off(&mut self, conduct: &Conduct) {
+        self.held = self.ledger.sum() > conduct.budget_micros;
         (self.good, self.failures, self.kills) = (0, 0, 0);
     }
 
     /// Whether it must not run now, because what ran before it has used up the budget.
-    pub fn is_held(&mut self, now: Instant, options: &ScriptsOptions) -> bool {
+    pub fn is_held(&mut self, now: Instant, conduct: &Conduct) -> bool {
         if self.held {
-            let used = self.ledger.add(0, now, Duration::from_secs(options.budget_seconds));
-            self.held = used > options.budget_cpu_ms * 1000 / 2;
+            let used = self.ledger.add(0, now, conduct.window);
+            self.held = used > conduct.budget_micros / 2;
         }
         self.held
     }
 
     /// Takes a run into account; says whether the script must be switched off.
-    pub fn note(&mut self, ran: &Ran, verdict: &Verdict, now: Instant, options: &ScriptsOptions) -> Option<SwitchOff> {
-        let window = Duration::from_secs(options.budget_seconds);
+    pub fn note(&mut self, ran: &Ran, verdict: &Verdict, now: Instant, conduct: &Conduct) -> Option<SwitchOff> {
         let failure = match verdict {
             Verdict::Failed(failure) => Some(failure),
             Verdict::Forward | Verdict::Drop | Verdict::Edited(_) => None,
@@ -110,11 +106,11 @@ impl Standing {
         }
         // Nobody knows what a worker used that had to be killed: all that it was given. But once is not over budget.
         let killed = kind == Some(FailureKind::WorkerKilled);
-        let given = options.wall_ms.min(options.budget_cpu_ms / 3) * 1000;
+        let given = conduct.wall_micros.min(conduct.budget_micros / 3);
         let micros = if killed { ran.cpu_micros.max(given) } else { ran.cpu_micros };
-        let used = self.ledger.add(micros, now, window);
+        let used = self.ledger.add(micros, now, conduct.window);
         let limit = matches!(kind, Some(FailureKind::CpuLimit | FailureKind::HeapLimit | FailureKind::WorkerKilled));
-        if limit || ran.cpu_micros > HEAVY_MICROS {
+        if limit || ran.cpu_micros > conduct.heavy_micros {
             self.apart_until = Some(now + QUARANTINE);
             self.good = 0;
         }
@@ -129,12 +125,12 @@ impl Standing {
             let detail = format!("it brought its worker down {MAX_KILLS} times");
             return Some(SwitchOff { code: "kills_workers", detail });
         }
-        if used > options.budget_cpu_ms * 1000 {
-            let (used, seconds, most) = (used / 1000, options.budget_seconds, options.budget_cpu_ms);
+        if used > conduct.budget_micros {
+            let (used, seconds, most) = (used / 1000, conduct.window.as_secs(), conduct.budget_micros / 1000);
             let detail = format!("it used {used} ms of processor time within {seconds} s, at most {most} are allowed");
             return Some(SwitchOff { code: "over_budget", detail });
         }
-        if self.failures >= options.max_failures {
+        if self.failures >= conduct.max_failures {
             // Not in the script's own words: administrators read this, and those may quote a message.
             let detail = format!("it failed {} times one after the other, see its log", self.failures);
             return Some(SwitchOff { code: "failing", detail });
@@ -211,7 +207,8 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::script::call::{Failure, Prints};
+    use crate::config::scripts::ScriptsOptions;
+    use crate::script::call::{Failure, Language, Prints};
 
     fn start() -> Instant {
         tokio::time::Instant::now().into_std()
@@ -228,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_script_proves_itself_and_falls_back_when_it_hits_a_limit() {
-        let (options, now) = (ScriptsOptions::default(), start());
+        let (options, now) = (ScriptsOptions::default().conduct(Language::Luau), start());
         let mut standing = Standing::default();
         for _ in 0..TRUSTED_AFTER {
             assert_eq!(standing.lane(1, now), Lane::Trial);
@@ -247,8 +244,8 @@ mod tests {
 
     #[test]
     fn a_heavy_run_is_kept_apart_although_it_did_not_fail() {
-        let (options, now) = (ScriptsOptions::default(), start());
-        for (cpu, lane) in [(HEAVY_MICROS, Lane::Trial), (HEAVY_MICROS + 1, Lane::Alone)] {
+        let (options, now) = (ScriptsOptions::default().conduct(Language::Luau), start());
+        for (cpu, lane) in [(options.heavy_micros, Lane::Trial), (options.heavy_micros + 1, Lane::Alone)] {
             let mut standing = Standing::default();
             standing.lane(1, now);
             standing.note(&ran(cpu), &Verdict::Forward, now, &options);
@@ -257,8 +254,26 @@ mod tests {
     }
 
     #[test]
+    fn a_run_in_jolie_may_take_longer_and_holds_up_nobody() {
+        let (options, now) = (ScriptsOptions::default(), start());
+        let (luau, jolie) = (options.conduct(Language::Luau), options.conduct(Language::Jolie));
+        let mut standing = Standing::default();
+        standing.lane(1, now);
+        let used = ran(luau.budget_micros + 1);
+        assert_eq!(
+            standing.clone().note(&used, &Verdict::Forward, now, &luau).map(|off| off.code),
+            Some("over_budget")
+        );
+        assert_eq!(standing.note(&used, &Verdict::Forward, now, &jolie), None);
+        assert_eq!(standing.lane(1, now), Lane::Trial);
+        let over = standing.note(&ran(jolie.budget_micros), &Verdict::Forward, now, &jolie);
+        assert_eq!(over.map(|off| off.code), Some("over_budget"));
+    }
+
+    #[test]
     fn failing_over_and_over_switches_it_off_and_one_good_run_forgives() {
-        let (options, now) = (ScriptsOptions { max_failures: 3, ..Default::default() }, start());
+        let (options, now) =
+            (ScriptsOptions { max_failures: 3, ..Default::default() }.conduct(Language::Luau), start());
         let mut standing = Standing::default();
         standing.lane(1, now);
         let mut note = |verdict: Verdict| standing.note(&ran(1), &verdict, now, &options).map(|off| off.code);
@@ -274,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_second_worker_brought_down_switches_it_off() {
-        let (options, now) = (ScriptsOptions::default(), start());
+        let (options, now) = (ScriptsOptions::default().conduct(Language::Luau), start());
         let mut standing = Standing::default();
         standing.lane(1, now);
         assert_eq!(standing.note(&ran(1), &failed(FailureKind::WorkerKilled), now, &options), None);
@@ -285,7 +300,8 @@ mod tests {
 
     #[test]
     fn switched_off_over_budget_it_is_held_until_half_is_free_and_a_new_version_does_not_help() {
-        let (options, now) = (ScriptsOptions { budget_cpu_ms: 100, ..Default::default() }, start());
+        let (options, now) =
+            (ScriptsOptions { budget_cpu_ms: 100, ..Default::default() }.conduct(Language::Luau), start());
         let mut standing = Standing::default();
         standing.lane(1, now);
         assert_eq!(standing.note(&ran(50_000), &Verdict::Forward, now, &options), None);
@@ -303,7 +319,7 @@ mod tests {
     #[test]
     fn a_worker_that_had_to_be_killed_costs_all_the_time_that_it_was_given() {
         for (wall_ms, budget_cpu_ms) in [(1000, 3000), (60_000, 3000)] {
-            let options = ScriptsOptions { wall_ms, budget_cpu_ms, ..Default::default() };
+            let options = ScriptsOptions { wall_ms, budget_cpu_ms, ..Default::default() }.conduct(Language::Luau);
             let mut standing = Standing::default();
             for (version, expected) in [(1, None), (2, None), (3, None), (4, Some("over_budget"))] {
                 standing.lane(version, start());
@@ -328,7 +344,8 @@ mod tests {
 
     #[test]
     fn processor_time_is_summed_over_the_window_and_no_longer() {
-        let (options, now) = (ScriptsOptions { budget_cpu_ms: 100, ..Default::default() }, start());
+        let (options, now) =
+            (ScriptsOptions { budget_cpu_ms: 100, ..Default::default() }.conduct(Language::Luau), start());
         let mut standing = Standing::default();
         let mut at = |seconds: u64, ms: u64| {
             let now = now + Duration::from_secs(seconds);

@@ -3,15 +3,15 @@
 //! Answers are gathered while whole frames wait, so that a busy worker makes few system calls; never for long, because
 //! the server kills a worker whose oldest run makes no progress.
 
+use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::stdio::{stdin, stdout};
 
-use super::call::Language;
+use super::call::{Failure, FailureKind};
 use super::confine::Confined;
 use super::engine::{Call, Engine};
-use super::luau::Luau;
 use super::protocol::{self, FromWorker, RunLimits, ToWorker};
 
 /// Bytes read at once.
@@ -35,14 +35,14 @@ pub enum Error {
     Socket(#[from] Errno),
     /// The interpreter cannot be used.
     #[error("worker: {0}")]
-    Engine(#[from] super::call::Failure),
+    Engine(#[from] Failure),
 }
 
-/// Says how this process is confined, and answers until standard input ends.
+/// Says how this process is confined, and answers until standard input ends, or until the engine is spent.
 ///
 /// # Errors
 /// [`Error`].
-pub fn serve(confined: Confined) -> Result<(), Error> {
+pub fn serve<E: Engine>(confined: Confined, engine: impl FnOnce(RunLimits) -> Result<E, Failure>) -> Result<(), Error> {
     let mut lines = Lines::default();
     lines.answer(&FromWorker::Hello(confined.confinement.clone()))?;
     lines.flush()?;
@@ -52,13 +52,17 @@ pub fn serve(confined: Confined) -> Result<(), Error> {
         None => return Ok(()),
     };
     confined.bound_memory(memory_bound(&limits));
-    let mut luau = Luau::new(limits)?;
+    // It ends with this process: what it holds is not given back, for which some system call might be missing.
+    let mut engine = ManuallyDrop::new(engine(limits)?);
     while let Some(frame) = lines.next()? {
         if lines.have_waited() {
             lines.flush()?;
         }
-        let answer = answer(&mut luau, frame)?;
+        let answer = answer(&mut *engine, frame)?;
         lines.answer(&answer)?;
+        if engine.is_spent() {
+            break;
+        }
     }
     lines.flush()
 }
@@ -68,24 +72,28 @@ fn memory_bound(limits: &RunLimits) -> u64 {
     limits.states_bytes.saturating_mul(2) + limits.heap_bytes.saturating_mul(4) + 16 * protocol::MAX_FRAME_BYTES as u64
 }
 
-fn answer(luau: &mut Luau, frame: ToWorker) -> Result<FromWorker, Error> {
+fn answer(engine: &mut impl Engine, frame: ToWorker) -> Result<FromWorker, Error> {
+    // An engine that was brought down is told of by the end of its worker: that cannot be a lie.
+    let down = |failure: Option<&Failure>| match failure {
+        Some(failure) if failure.kind == FailureKind::WorkerKilled => Err(Error::Engine(failure.clone())),
+        _ => Ok(()),
+    };
     Ok(match frame {
         ToWorker::Begin(_) => return Err(Error::OutOfTurn("a second Begin")),
-        ToWorker::Run { number, owner, language, hash, source, direction, input, seed } => {
-            let engine: &mut dyn Engine = match language {
-                Language::Luau => luau,
-            };
+        ToWorker::Run { number, owner, language: _, hash, source, direction, input, seed } => {
             let call = Call { owner, hash, source: source.as_deref(), direction, input: &input, seed };
             match engine.run(call) {
-                Some(ran) => FromWorker::Ran { number, ran },
+                Some(ran) => {
+                    down(ran.outcome.as_ref().err())?;
+                    FromWorker::Ran { number, ran }
+                }
                 None => FromWorker::Missing { number },
             }
         }
-        ToWorker::Check { number, language, direction, source } => {
-            let engine: &mut dyn Engine = match language {
-                Language::Luau => luau,
-            };
-            FromWorker::Checked { number, found: engine.check(direction, &source) }
+        ToWorker::Check { number, language: _, direction, source } => {
+            let found = engine.check(direction, &source);
+            down(found.as_ref().err())?;
+            FromWorker::Checked { number, found }
         }
     })
 }

@@ -93,8 +93,7 @@ fn corrupt(what: &'static str, detail: impl ToString) -> Error {
 
 /// A language as the table spells it.
 pub(super) fn language(name: &str) -> Result<Language, Error> {
-    let known = [Language::Luau];
-    known.into_iter().find(|language| language.name() == name).ok_or_else(|| corrupt("language", name))
+    Language::ALL.into_iter().find(|language| language.name() == name).ok_or_else(|| corrupt("language", name))
 }
 
 /// A hash as the table holds it.

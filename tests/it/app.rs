@@ -26,13 +26,15 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// Settings that make a test quick; a test's own come on top.
-const FAST: [(&str, &str); 6] = [
+const FAST: [(&str, &str); 7] = [
     ("workers", "2"),
     ("reconnect_spread_seconds", "0"),
     ("drain_limit_seconds", "5"),
     ("accounts.leeway_seconds", "0"),
     ("accounts.limits.per_account", "{ attempts = 1000, seconds = 1 }"),
     ("accounts.limits.per_address", "{ attempts = 1000, seconds = 1 }"),
+    // Whoever has one need not wait for it in every test.
+    ("scripts.jolie.home", "\"/nowhere\""),
 ];
 
 /// A server of the test's own. Dropped, it stops, and fails the test if it did not stop well or logged an error.

@@ -60,13 +60,14 @@ fn section(name: &str) -> Option<String> {
         "SessionOptions" => "session.",
         "BusOptions" => "bus.",
         "ScriptsOptions" => "scripts.",
+        "JolieOptions" => "scripts.jolie.",
         "DatabaseOptions" => "database.",
         "KafkaOptions" => "kafka.",
         "RedisOptions" => "redis.",
         "ClusterOptions" => "cluster.",
         "TelemetryOptions" => "telemetry.",
         // Values, not sections.
-        "Allowance" | "Secret" => return None,
+        "Allowance" | "Conduct" | "Secret" => return None,
         other => panic!("which section of parlor.toml is {other}? Say so in tests/it/docs.rs"),
     };
     Some(prefix.to_owned())
@@ -130,6 +131,7 @@ fn the_handbook_has_every_setting_with_its_default() {
         "kafka_brokers",
         "redis_url",
         "slot",
+        "scripts.jolie.home",
         "telemetry.otlp_endpoint",
     ];
     for key in others.into_iter().chain(kafka.iter().map(String::as_str)) {

@@ -37,7 +37,7 @@ fn answering(text: &str) -> String {
 }
 
 /// The entries of a script's log with this verdict, newest first, when there are so many.
-async fn log(app: &TestApp, of: &Account, direction: &str, verdict: &str, count: usize) -> Vec<Value> {
+pub(crate) async fn log(app: &TestApp, of: &Account, direction: &str, verdict: &str, count: usize) -> Vec<Value> {
     let deadline = tokio::time::Instant::now() + crate::app::PATIENCE;
     loop {
         let reply = app.get(&format!("users/me/scripts/{direction}/log?limit=100"), of).await.assert(200);

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use parlor::config::jolie::JolieOptions;
 use parlor::config::scripts::ScriptsOptions;
 use parlor::ids::{ConversationId, UserId};
 use parlor::script::call::{Direction, Input, Language, SourceHash};
 use parlor::script::effects::{Effects, Verdict};
-use parlor::script::pool::{Job, Lane, Setup, Workers};
+use parlor::script::pool::{Job, Lane};
 use serde_json::{Value, json};
 
 /// The owner of every script here, and who writes to them unless a sample says otherwise.
@@ -22,9 +23,17 @@ fn templates() -> Vec<(String, String)> {
         .collect()
 }
 
-/// What a header line says behind `-- key:`, of all such lines.
+/// What a header line says behind `-- key:` or `// key:`, of all such lines.
 fn header<'a>(source: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
-    source.lines().filter_map(move |line| Some(line.strip_prefix("-- ")?.strip_prefix(key)?.strip_prefix(':')?.trim()))
+    source.lines().filter_map(move |line| {
+        let comment = line.strip_prefix("-- ").or_else(|| line.strip_prefix("// "))?;
+        Some(comment.strip_prefix(key)?.strip_prefix(':')?.trim())
+    })
+}
+
+fn language(name: &str) -> Language {
+    let ending = name.rsplit_once('.').unwrap().1;
+    Language::ALL.into_iter().find(|language| language.ending() == ending).unwrap()
 }
 
 fn input(sample: &Value) -> Input {
@@ -63,14 +72,15 @@ fn written(direction: Direction, effects: &Effects, body: &str) -> Value {
 
 #[tokio::test]
 async fn every_template_gives_what_its_samples_say() {
-    let options = ScriptsOptions::default();
-    let program = PathBuf::from(env!("CARGO_BIN_EXE_parlor"));
-    let workers = Workers::start_as(Setup::of(program), &options, options.run_limits(65_536)).await;
+    let jolie = JolieOptions { wall_ms: 60_000, ..JolieOptions::default() };
+    let options = ScriptsOptions { jolie, ..ScriptsOptions::default() };
+    let workers = crate::jolie::workers(&options).await;
     let templates = templates();
-    assert!(templates.len() >= 9, "{}", templates.len());
+    assert!(templates.len() >= 13, "{}", templates.len());
     for (name, source) in templates {
         let direction: Direction = header(&source, "direction").next().unwrap().parse().unwrap();
-        let found = workers.check(Language::Luau, direction, &source).await.unwrap();
+        let language = language(&name);
+        let found = workers.check(UserId(OWNER), language, direction, &source).await.unwrap();
         assert!(found.is_empty(), "{name}: {found:?}");
         let samples: Vec<(&str, &str)> = header(&source, "sample").zip(header(&source, "gives")).collect();
         assert!(samples.len() >= 2, "{name} has {} samples", samples.len());
@@ -80,7 +90,7 @@ async fn every_template_gives_what_its_samples_say() {
             let input = input(&sample);
             let job = Job {
                 owner: UserId(OWNER),
-                language: Language::Luau,
+                language,
                 hash: SourceHash::of(&source),
                 source: source.as_str().into(),
                 direction,

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::scripts::ScriptsOptions;
 use crate::config::session::SessionOptions;
 use crate::ids::UserId;
-use crate::script::call::{Language, SourceHash};
+use crate::script::call::SourceHash;
 use crate::script::pool::{Job, Lane, Workers};
 use crate::script::trial::{Sample, Tried};
 
@@ -93,7 +93,7 @@ async fn run_all(
         let input = sample.input(OWNER, script.direction, now).map_err(anyhow::Error::msg)?;
         let job = Job {
             owner: OWNER,
-            language: Language::Luau,
+            language: script.language,
             hash: SourceHash::of(&script.source),
             source: script.source.as_str().into(),
             direction: script.direction,
@@ -113,7 +113,7 @@ async fn run_all(
 }
 
 async fn compiles(workers: &Workers, script: &Script) -> anyhow::Result<()> {
-    let found = workers.check(Language::Luau, script.direction, &script.source).await;
+    let found = workers.check(OWNER, script.language, script.direction, &script.source).await;
     let found = found.with_context(|| format!("cannot check {}", script.name))?;
     let errors = report::diagnostics(&script.name, &script.source, &found)?;
     if errors > 0 {

@@ -12,7 +12,7 @@ use crate::automation::log::Details;
 use crate::cli::say;
 use crate::client::connection::{Connection, Error, Sent};
 use crate::client::sanitize::sanitize;
-use crate::script::call::{Diagnostic, Direction, Language};
+use crate::script::call::{Diagnostic, Direction};
 
 /// How often a log that is followed is looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -70,7 +70,7 @@ struct Entry {
 /// Uploads, and activates if that is asked for.
 pub(super) async fn push(script: &Script, activate: bool, at: AtArgs) -> anyhow::Result<()> {
     let mut place = Place::enter(at, script.direction).await?;
-    let body = Sent::Text(Language::Luau.content_type(), script.source.clone());
+    let body = Sent::Text(script.language.content_type(), script.source.clone());
     let uploaded: Uploaded = match place.server.post(&place.path, &body).await {
         Ok(uploaded) => uploaded,
         Err(error) => return Err(refused(script, error)),

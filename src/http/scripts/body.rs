@@ -29,14 +29,15 @@ async fn read(mut payload: web::Payload, limit: usize, too_large: impl Fn() -> P
 
 /// The language that `Content-Type` names.
 pub(super) fn language(request: &HttpRequest) -> Result<Language, Problem> {
-    let fits = request.mime_type().ok().flatten().is_some_and(|kind| {
+    if let Some(kind) = request.mime_type().ok().flatten() {
         let utf8 = kind.get_param("charset").is_none_or(|charset| charset.as_str().eq_ignore_ascii_case("utf-8"));
-        kind.essence_str() == Language::Luau.content_type() && utf8
-    });
-    if fits {
-        return Ok(Language::Luau);
+        let named = Language::ALL.into_iter().find(|language| kind.essence_str() == language.content_type());
+        if let Some(language) = named.filter(|_| utf8) {
+            return Ok(language);
+        }
     }
-    let detail = "the body must be a source in UTF-8, with `Content-Type: text/x-luau`";
+    let known = Language::ALL.map(|language| format!("`Content-Type: {}`", language.content_type())).join(" or ");
+    let detail = format!("the body must be a source in UTF-8, with {known}");
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail))
 }
 

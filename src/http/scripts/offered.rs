@@ -2,15 +2,15 @@
 
 use std::sync::LazyLock;
 
-use actix_web::web::Json;
+use actix_web::web::{Data, Json};
 use rust_embed::RustEmbed;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::http::Problem;
 use crate::http::auth::Caller;
 use crate::http::page::Page;
+use crate::http::{Problem, State};
 use crate::script::call::{Direction, Language};
 
 /// A language that scripts may be written in.
@@ -36,11 +36,13 @@ pub struct LanguageBody {
     (status = 200, description = "The languages", body = Page<LanguageBody>),
     (status = 401, description = "`token_missing`, `token_expired` …"),
 ))]
-pub(super) async fn languages(_: Caller) -> Json<Page<LanguageBody>> {
-    let luau = Language::Luau;
-    let content_type = luau.content_type();
-    let luau = LanguageBody { language: luau, name: "Luau", content_type, available: true, reason: None };
-    Json(Page { items: vec![luau], next: None })
+pub(super) async fn languages(_: Caller, state: Data<State>) -> Json<Page<LanguageBody>> {
+    let body = |language: Language| {
+        let reason = state.scripts.workers.lacks(language);
+        let (name, content_type) = (language.title(), language.content_type());
+        LanguageBody { language, name, content_type, available: reason.is_none(), reason }
+    };
+    Json(Page { items: Language::ALL.map(body).into(), next: None })
 }
 
 #[derive(RustEmbed)]
@@ -51,7 +53,7 @@ struct Files;
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TemplateBody {
-    /// Its name, that of its file.
+    /// Its name, that of its file; in another language than Luau with that behind it.
     #[schema(example = "first-contact")]
     name: String,
     /// The same for people.
@@ -73,26 +75,32 @@ pub struct TemplateBody {
 static TEMPLATES: LazyLock<Vec<TemplateBody>> = LazyLock::new(|| {
     let read = |path: &str| {
         let file = Files::get(path)?;
-        let name = path.strip_suffix(".luau").filter(|name| !name.ends_with(".d"))?;
-        template(name, std::str::from_utf8(&file.data).ok()?)
+        let (name, ending) = path.rsplit_once('.')?;
+        let language = Language::ALL.into_iter().find(|language| language.ending() == ending)?;
+        // Types for editors.
+        (!name.ends_with(".d")).then(|| template(name, language, std::str::from_utf8(&file.data).ok()?))?
     };
     Files::iter().filter_map(|path| read(&path)).collect()
 });
 
 /// The first lines are comments: the title, what it does, then `direction: …` and samples.
-fn template(name: &str, source: &str) -> Option<TemplateBody> {
-    let comments: Vec<&str> = source.lines().map_while(|line| line.strip_prefix("--")).map(str::trim).collect();
+fn template(name: &str, language: Language, source: &str) -> Option<TemplateBody> {
+    let (comment, name) = match language {
+        Language::Luau => ("--", name.to_owned()),
+        Language::Jolie => ("//", format!("{name}-{}", language.name())),
+    };
+    let comments: Vec<&str> = source.lines().map_while(|line| line.strip_prefix(comment)).map(str::trim).collect();
     let (title, rest) = comments.split_first()?;
     let field = |key: &'static str| {
         rest.iter().filter_map(move |line| line.strip_prefix(key)?.strip_prefix(':')).map(str::trim)
     };
     let about = rest.iter().take_while(|line| !line.starts_with("direction:") && !line.is_empty());
     Some(TemplateBody {
-        name: name.to_owned(),
+        name,
         title: (*title).to_owned(),
         description: about.copied().collect::<Vec<_>>().join(" "),
         direction: field("direction").next()?.parse().ok()?,
-        language: Language::Luau,
+        language,
         source: source.to_owned(),
         samples: field("sample").filter_map(|sample| serde_json::from_str(sample).ok()).collect(),
     })
@@ -120,7 +128,11 @@ mod tests {
         for template in TEMPLATES.iter() {
             assert!(!template.title.is_empty() && template.description.ends_with('.'), "{template:?}");
             assert!(!template.samples.is_empty() && template.samples.iter().all(|s| s["messageBody"].is_string()));
-            assert!(template.source.contains(&format!("function {}(", template.direction)), "{template:?}");
+            let begins = match template.language {
+                Language::Luau => format!("function {}(", template.direction),
+                Language::Jolie => "main {".to_owned(),
+            };
+            assert!(template.source.contains(&begins), "{template:?}");
         }
     }
 }

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::{Admitted, SOON, body, check, owner, unavailable, unknown_version};
 use crate::accounts::Identity;
 use crate::actors::outbox::monotonic;
-use crate::config::scripts::ScriptsOptions;
+use crate::config::scripts::Conduct;
 use crate::http::auth::Caller;
 use crate::http::user_ref::UserRef;
 use crate::http::{Problem, State};
@@ -81,6 +81,7 @@ struct Script {
         (status = 422, description = "`invalid_body`, `source_empty`; of a draft `script_does_not_compile` with `line`, \
             `column` and `diagnostics`, `script_check_failed`"),
         (status = 429, description = "`rate_limited`, with `Retry-After`"),
+        (status = 501, description = "`language_unavailable`: this server has no interpreter for it"),
         (status = 503, description = "`scripts_unavailable`, `unavailable`, with `Retry-After`"),
     ))]
 pub(super) async fn try_out(
@@ -93,7 +94,6 @@ pub(super) async fn try_out(
     let (user, direction) = path.into_inner();
     let owner = owner(&state, &identity, user).await?;
     let admitted = state.script_requests.admit(identity.user_id)?;
-    let mut trials = Trials::new(&state, &admitted)?;
     let largest = state.scripts.options.max_source_bytes + MOST * state.scripts.effect_limits.message_bytes;
     let TryBody { source, language, version, messages, last } =
         body::json(&request, payload, largest * body::JSON_BLOWS_UP + 64 * 1024).await?;
@@ -103,10 +103,11 @@ pub(super) async fn try_out(
         _ => return Err(invalid("messages", "give `messages` or `last`, one of both".to_owned())),
     };
     let script = match (source, version) {
-        (Some(source), None) => draft(&state, direction, language.unwrap_or(Language::Luau), source).await?,
+        (Some(source), None) => draft(&state, owner, direction, language.unwrap_or(Language::Luau), source).await?,
         (None, version) => kept(&state, owner, direction, version).await?,
         (Some(_), Some(_)) => return Err(invalid("version", "give `source` or `version`, not both".to_owned())),
     };
+    let mut trials = Trials::new(&state, &admitted, script.language)?;
     let mut results = Vec::with_capacity(inputs.len());
     let mut ended = None;
     // One after the other: whoever else tries something gets a turn in between.
@@ -142,22 +143,22 @@ pub(super) async fn try_out(
 
 /// What somebody's tries have cost: they share a worker with whoever else tries something, and with new scripts.
 struct Trials<'a> {
-    options: &'a ScriptsOptions,
+    conduct: Conduct,
     standing: Standing,
     admitted: &'a Admitted,
 }
 
 impl<'a> Trials<'a> {
-    fn new(state: &'a State, admitted: &'a Admitted) -> Result<Self, Problem> {
-        let options = &state.scripts.options;
+    fn new(state: &State, admitted: &'a Admitted, language: Language) -> Result<Self, Problem> {
+        let conduct = state.scripts.options.conduct(language);
         let mut standing = admitted.tries.get(&admitted.user).unwrap_or_default();
-        if standing.is_held(monotonic(), options) {
-            let (most, seconds) = (options.budget_cpu_ms, options.budget_seconds);
+        if standing.is_held(monotonic(), &conduct) {
+            let (most, seconds) = (conduct.budget_micros / 1000, conduct.window.as_secs());
             let detail = format!("your tries have used {most} ms of processor time within {seconds} s");
             let again = Duration::from_secs(seconds / 2).max(SOON);
             return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail).retry_after(again));
         }
-        Ok(Self { options, standing, admitted })
+        Ok(Self { conduct, standing, admitted })
     }
 
     fn lane(&mut self) -> Lane {
@@ -169,9 +170,9 @@ impl<'a> Trials<'a> {
     fn note(&mut self, ran: &Ran) -> Option<&'static str> {
         let verdict =
             ran.outcome.as_ref().map_or_else(|failure| Verdict::Failed(failure.clone()), |_| Verdict::Forward);
-        let off = self.standing.note(ran, &verdict, monotonic(), self.options);
+        let off = self.standing.note(ran, &verdict, monotonic(), &self.conduct);
         if off.is_some() {
-            self.standing.switched_off(self.options);
+            self.standing.switched_off(&self.conduct);
         }
         // Remembered at once: a client that hangs up has had its time too.
         self.admitted.tries.insert(self.admitted.user, self.standing.clone());
@@ -239,9 +240,15 @@ fn as_it_came(owner: UserId, entry: InboxEntry) -> Input {
     }
 }
 
-async fn draft(state: &State, direction: Direction, language: Language, source: String) -> Result<Script, Problem> {
+async fn draft(
+    state: &State,
+    owner: UserId,
+    direction: Direction,
+    language: Language,
+    source: String,
+) -> Result<Script, Problem> {
     let source = body::sized(source, state.scripts.options.max_source_bytes)?;
-    let warnings = check(state, language, direction, &source).await?;
+    let warnings = check(state, owner, language, direction, &source).await?;
     Ok(Script { version: None, language, hash: SourceHash::of(&source), source: source.into(), warnings })
 }
 

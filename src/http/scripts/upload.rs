@@ -29,7 +29,8 @@ pub struct UploadedBody {
 /// The same source as the newest version is that version, answered with 200; so an upload may be sent again.
 #[utoipa::path(post, path = "/api/v1/users/{id}/scripts/{direction}", tag = "scripts", security(("bearer" = [])),
     params(("id" = String, Path, description = "A user id, or `me`"), ("direction" = Direction, Path)),
-    request_body(content = String, content_type = "text/x-luau", description = "The source, in UTF-8"), responses(
+    request_body(description = "The source, in UTF-8", content(
+        (String = "text/x-luau"), (String = "text/x-jolie"))), responses(
         (status = 200, description = "The newest version is this source already", body = UploadedBody),
         (status = 201, description = "Kept; `Location` names it", body = UploadedBody,
             headers(("Location" = String, description = "The version"))),
@@ -40,6 +41,7 @@ pub struct UploadedBody {
         (status = 422, description = "`script_does_not_compile` with `line`, `column` and `diagnostics`; \
             `script_check_failed`, `source_empty`, `source_not_utf8`"),
         (status = 429, description = "`rate_limited`, with `Retry-After`"),
+        (status = 501, description = "`language_unavailable`: this server has no interpreter for it"),
         (status = 503, description = "`scripts_unavailable`, `unavailable`, with `Retry-After`"),
     ))]
 pub(super) async fn upload(
@@ -54,7 +56,7 @@ pub(super) async fn upload(
     let language = body::language(&request)?;
     let _admitted = state.script_requests.admit(identity.user_id)?;
     let source = body::source(payload, state.scripts.options.max_source_bytes).await?;
-    let warnings = check(&state, language, direction, &source).await?;
+    let warnings = check(&state, owner, language, direction, &source).await?;
     // First the source, then its version: a version without a source could not be run.
     let hash = state.scripts.sources.put(&source).await?;
     let bytes = u32::try_from(source.len()).unwrap_or(u32::MAX);

@@ -23,8 +23,14 @@ const LOGGED_LINES: usize = 100;
 /// Bytes read at once.
 pub(super) const READ_BYTES: usize = 64 * 1024;
 
-/// What a worker is tried with. No other question has its number.
-const TRIAL_SOURCE: &str = "function incoming(message) return { action = 'FORWARD' } end";
+/// What a worker is tried with.
+fn trial_source(language: Language) -> &'static str {
+    match language {
+        Language::Luau => "function incoming(message) return { action = 'FORWARD' } end",
+        Language::Jolie => "main { nullProcess }",
+    }
+}
+/// No other question has this number.
 const TRIAL_NUMBER: u64 = 0;
 
 /// One worker.
@@ -63,7 +69,7 @@ impl Process {
         let hello = timeout_at(until, self.hear(bounds::HELLO_BYTES)).await.map_err(|_| late("say hello"))??;
         let FromWorker::Hello(confinement) = hello else { return Err("its first word was not hello".to_owned()) };
         if common.allows(&confinement) {
-            let tried = timeout_at(until, self.try_out(common.limits_in(lane))).await;
+            let tried = timeout_at(until, self.try_out(common.setup.language, common.limits_in(lane))).await;
             tried.map_err(|_| late("answer the trial check"))??;
         }
         if !self.read.is_empty() {
@@ -73,10 +79,10 @@ impl Process {
     }
 
     /// Has it look over a source that is right.
-    async fn try_out(&mut self, limits: RunLimits) -> Result<(), String> {
-        let (number, language, direction) = (TRIAL_NUMBER, Language::Luau, Direction::Incoming);
+    async fn try_out(&mut self, language: Language, limits: RunLimits) -> Result<(), String> {
+        let (number, direction) = (TRIAL_NUMBER, Direction::Incoming);
         let mut out = Vec::new();
-        let check = ToWorker::Check { number, language, direction, source: TRIAL_SOURCE.to_owned() };
+        let check = ToWorker::Check { number, language, direction, source: trial_source(language).to_owned() };
         for frame in [ToWorker::Begin(limits), check] {
             protocol::encode(&frame, &mut out).map_err(|error| error.to_string())?;
         }
@@ -137,7 +143,7 @@ impl Process {
         }
         match self.child.wait().await {
             Ok(status) => Ending::of(status, by_itself),
-            Err(error) => Ending { words: format!(" (not reaped: {error})"), from_outside: false },
+            Err(error) => Ending { words: format!(" (not reaped: {error})"), ..Ending::default() },
         }
     }
 }
@@ -149,6 +155,8 @@ pub(super) struct Ending {
     pub(super) words: String,
     /// Somebody else killed it, by a signal that no script can send: its filter allows no such call.
     pub(super) from_outside: bool,
+    /// It ended by itself, with nothing to complain of.
+    pub(super) took_leave: bool,
 }
 
 impl Ending {
@@ -166,7 +174,7 @@ impl Ending {
             (None, None) => String::new(),
         };
         let from_outside = by_itself && matches!(status.signal(), Some(KILL | TERM));
-        Self { words, from_outside }
+        Self { words, from_outside, took_leave: by_itself && status.success() }
     }
 }
 

@@ -132,11 +132,24 @@ impl Seat {
             // Whoever wanted to know may have gone.
             let _ = first.send(said.clone());
         }
-        said.and_then(|confinement| if common.allows(&confinement) { Ok(()) } else { Err(unconfined(&confinement)) })
+        said.and_then(
+            |confinement| if common.allows(&confinement) { Ok(()) } else { Err(unconfined(*lane, &confinement)) },
+        )
+    }
+
+    /// The same where nobody can ask for anything before there is one.
+    ///
+    /// # Errors
+    /// In words; nothing of it is left.
+    pub(super) async fn start_at_once(&mut self) -> Result<(), String> {
+        let started = self.start("").await;
+        let Err(words) = started else { return Ok(()) };
+        metrics::script_worker_death("start");
+        Err(format!("{words}{}", self.end(LAST_BREATH).await.words))
     }
 
     /// Nobody sits there any more, and nothing is left of who did.
-    async fn end(&mut self, patience: Duration) -> Ending {
+    pub(super) async fn end(&mut self, patience: Duration) -> Ending {
         let Some(process) = &mut self.process else { return Ending::default() };
         let ending = process.end(patience).await;
         self.process = None;
@@ -144,8 +157,14 @@ impl Seat {
         ending
     }
 
+    /// Takes no more orders; those that wait are for another.
+    pub(super) fn close(&mut self) {
+        self.orders.close();
+        elsewhere(std::iter::from_fn(|| self.orders.try_recv().ok()));
+    }
+
     /// Has the worker do what there is, until one of them ends. `None`: nobody can ask for anything any more.
-    async fn serve(&mut self, pending: Option<Order>, backoff: &mut BackOff) -> Option<Next> {
+    pub(super) async fn serve(&mut self, pending: Option<Order>, backoff: &mut BackOff) -> Option<Next> {
         let process = self.process.as_mut()?;
         let (pid, started) = (process.pid(), Instant::now());
         tracing::debug!(lane = self.lane.name(), pid, "a worker was started");
@@ -154,7 +173,7 @@ impl Seat {
         let answered = flights.answered();
         let mut suspects = flights.suspects();
         let in_flight = suspects.len();
-        if self.lane != Lane::Alone {
+        if !matches!(self.lane, Lane::Alone | Lane::Own) {
             suspect(std::mem::take(&mut suspects));
         }
         // The stream ends before the process does. One that is killed by us in between would not tell what it died of.
@@ -162,6 +181,11 @@ impl Seat {
         let Some(reason) = end.reason() else {
             return matches!(end, End::Idle).then_some(Next { wait: Duration::ZERO, once_more: None });
         };
+        if self.lane == Lane::Own && answered && ending.took_leave {
+            // It knows that it is not to be used again. What reached it after that it has not begun.
+            elsewhere(suspects);
+            return Some(Next { wait: Duration::ZERO, once_more: None });
+        }
         metrics::script_worker_death(reason);
         let words = match &end {
             End::Hung => format!("the worker gave no answer for {} ms and was killed", self.common.wall.as_millis()),
@@ -175,6 +199,11 @@ impl Seat {
         for mut order in suspects {
             // It was alone: there is no doubt, unless somebody else killed it. Twice is no chance.
             if ending.from_outside && matches!(end, End::Ended) && !order.once_more {
+                if self.lane == Lane::Own {
+                    // The next worker here may be somebody else's.
+                    suspect(VecDeque::from([order]));
+                    continue;
+                }
                 order.once_more = true;
                 next.once_more = Some(order);
             } else {
@@ -186,11 +215,11 @@ impl Seat {
 }
 
 /// What comes after a worker.
-struct Next {
+pub(super) struct Next {
     /// How long to wait before the next one.
-    wait: Duration,
+    pub(super) wait: Duration,
     /// The first thing that it is to do.
-    once_more: Option<Order>,
+    pub(super) once_more: Option<Order>,
 }
 
 /// Refuses all orders, until it is over.
@@ -310,9 +339,20 @@ fn suspect(mut suspects: VecDeque<Order>) {
     }
 }
 
-fn unconfined(confinement: &Confinement) -> String {
+/// These have not been begun: whoever waits for them asks another worker.
+fn elsewhere(orders: impl IntoIterator<Item = Order>) {
+    for order in orders {
+        // Gone in between: then nobody wants it done.
+        let _ = order.answer.send(Answer::Suspect(order.work));
+    }
+}
+
+fn unconfined(lane: Lane, confinement: &Confinement) -> String {
     let missing =
         if confinement.missing.is_empty() { "seccomp or rlimits".to_owned() } else { confinement.missing.join("; ") };
+    if lane == Lane::Own {
+        return format!("this kernel does not confine Java ({missing})");
+    }
     format!(
         "scripts are not run: this kernel does not confine their workers ({missing}); scripts.run_unconfined allows it"
     )

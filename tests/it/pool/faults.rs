@@ -125,7 +125,7 @@ async fn without_a_worker_every_run_says_so_at_once() {
     }
     let options = options(500);
     let workers = Workers::start_as(Setup::of("/nowhere/at/all".into()), &options, options.run_limits(BODY)).await;
-    let failure = workers.check(Language::Luau, Direction::Incoming, FORWARD).await.unwrap_err();
+    let failure = workers.check(UserId(1), Language::Luau, Direction::Incoming, FORWARD).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Unavailable);
     workers.stop().await;
 }
@@ -211,7 +211,7 @@ async fn a_source_that_ends_the_compiler_is_told_to_whoever_sent_it_and_to_nobod
                 40 => what,
                 _ => FORWARD,
             };
-            workers.check(Language::Luau, Direction::Incoming, source)
+            workers.check(UserId(1), Language::Luau, Direction::Incoming, source)
         });
         // A run of the same lane is there too.
         let run = workers.run(Job { lane: Lane::Trial, ..job(1, FORWARD, "hello") });

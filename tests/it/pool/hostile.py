@@ -50,7 +50,7 @@ def receive():
 
 
 def hello(seccomp=1):
-    send(frame(b"\x00" + bytes([seccomp]) + varint(3) + b"\x01\x00" + varint(0)))
+    send(frame(b"\x00" + bytes([seccomp]) + varint(3) + b"\x01\x00\x00" + varint(0)))
 
 
 # Ran{number, ran{outcome, prints{lines, cut}, cpu_micros, wall_micros, heap_bytes}}
@@ -89,7 +89,7 @@ def answer(what, number, rest):
     if what == "endless": return ran(number) * 100000
     if what == "never-asked": return ran(number + 1000)
     if what == "twice": return ran(number) * 2
-    if what == "hello-again": return frame(b"\x00\x01\x03\x01\x00\x00")
+    if what == "hello-again": return frame(b"\x00\x01\x03\x01\x00\x00\x00")
     if what == "checked-a-run": return checked(number)
     if what == "outgoing-for-incoming": return ran(number, outcome=outgoing("x"))
     if what == "missing": return missing(number)

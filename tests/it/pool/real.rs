@@ -12,7 +12,7 @@ async fn it_is_confined_runs_checks_and_leaves_nothing_behind() {
     let ran = workers.run(job(1, FORWARD, "hello")).await;
     assert_eq!(ran.outcome, Ok(Wanted::Incoming { drop: false, replies: vec![] }), "{ran:?}");
     assert!(start.elapsed() < Duration::from_millis(100));
-    let found = workers.check(Language::Luau, Direction::Incoming, "function incoming(").await.unwrap();
+    let found = workers.check(UserId(1), Language::Luau, Direction::Incoming, "function incoming(").await.unwrap();
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(kind(&workers.run(job(1, LOOP, "hello")).await), Some(FailureKind::CpuLimit));
     workers.stop().await;

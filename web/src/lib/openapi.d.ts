@@ -806,7 +806,7 @@ export interface components {
          * @description What a source is written in.
          * @enum {string}
          */
-        Language: "luau";
+        Language: "luau" | "jolie";
         /** @description A language that scripts may be written in. */
         LanguageBody: {
             /** @description Whether this server runs it. */
@@ -1144,7 +1144,7 @@ export interface components {
                 /** @description What it is written in. */
                 language: components["schemas"]["Language"];
                 /**
-                 * @description Its name, that of its file.
+                 * @description Its name, that of its file; in another language than Luau with that behind it.
                  * @example first-contact
                  */
                 name: string;
@@ -1421,7 +1421,7 @@ export interface components {
             /** @description What it is written in. */
             language: components["schemas"]["Language"];
             /**
-             * @description Its name, that of its file.
+             * @description Its name, that of its file; in another language than Luau with that behind it.
              * @example first-contact
              */
             name: string;
@@ -2852,6 +2852,7 @@ export interface operations {
         /** @description The source, in UTF-8 */
         requestBody: {
             content: {
+                "text/x-jolie": string;
                 "text/x-luau": string;
             };
         };
@@ -2923,6 +2924,15 @@ export interface operations {
             };
             /** @description `rate_limited`, with `Retry-After` */
             429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `language_unavailable`: this server has no interpreter for it */
+            501: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3185,6 +3195,15 @@ export interface operations {
             };
             /** @description `rate_limited`, with `Retry-After` */
             429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `language_unavailable`: this server has no interpreter for it */
+            501: {
                 headers: {
                     [name: string]: unknown;
                 };

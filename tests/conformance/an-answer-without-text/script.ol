@@ -1,0 +1,9 @@
+include "console.iol"
+include "json_utils.iol"
+main {
+  getJsonValue@JsonUtils( args[0] )( message );
+  result.action = "FORWARD";
+  result.reply.to = message.senderID;
+  getJsonString@JsonUtils( result )( json );
+  println@Console( json )()
+}

@@ -1,0 +1,12 @@
+include "console.iol"
+include "json_utils.iol"
+main {
+  getJsonValue@JsonUtils( args[0] )( message );
+  result.action = "FORWARD";
+  scope( trial ) {
+    install( Oh => result.action = "DROP" );
+    throw( Oh )
+  };
+  getJsonString@JsonUtils( result )( json );
+  println@Console( json )()
+}

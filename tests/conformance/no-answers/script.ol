@@ -1,0 +1,4 @@
+include "console.iol"
+main {
+  println@Console( "{\"action\": \"FORWARD\", \"reply\": []}" )()
+}

@@ -1,0 +1,9 @@
+include "console.iol"
+include "json_utils.iol"
+main {
+  getJsonValue@JsonUtils( args[0] )( message );
+  if ( message.messageBody != "fine" ) { throw( NotFine, "not fine" ) };
+  result.action = "FORWARD";
+  getJsonString@JsonUtils( result )( json );
+  println@Console( json )()
+}

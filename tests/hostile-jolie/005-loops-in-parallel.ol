@@ -1,0 +1,3 @@
+// direction: incoming
+// expect: cpu_limit
+main { { while( true ) { i++ } } | { while( true ) { j++ } } }

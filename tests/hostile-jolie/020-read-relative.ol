@@ -1,0 +1,4 @@
+// direction: incoming
+// expect: compile
+include "../../../../etc/passwd"
+main { nullProcess }

@@ -1,0 +1,4 @@
+// direction: incoming
+// expect: compile
+include "/proc/self/environ"
+main { nullProcess }

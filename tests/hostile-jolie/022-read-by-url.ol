@@ -1,0 +1,4 @@
+// direction: incoming
+// expect: compile
+include "file:///etc/passwd"
+main { nullProcess }

@@ -1,0 +1,4 @@
+// direction: incoming
+// expect: compile
+from ..............etc.passwd import Root
+main { nullProcess }

@@ -1,0 +1,4 @@
+// direction: incoming
+// expect: compile
+include "file.iol"
+main { readFile@File( { .filename = "/etc/passwd" } )( content ) }

@@ -1,0 +1,4 @@
+// direction: incoming
+// expect: compile
+include "exec.iol"
+main { exec@Exec( "id" )( result ) }

@@ -1,0 +1,4 @@
+// direction: incoming
+// expect: compile
+include "runtime.iol"
+main { getenv@Runtime( "HOME" )( home ) }

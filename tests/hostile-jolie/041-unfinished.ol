@@ -1,0 +1,3 @@
+// direction: incoming
+// expect: compile
+main {

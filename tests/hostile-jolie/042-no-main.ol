@@ -1,0 +1,3 @@
+// direction: incoming
+// expect: compile
+define other { nullProcess }

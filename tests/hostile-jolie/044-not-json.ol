@@ -1,0 +1,4 @@
+// direction: incoming
+// expect: bad_result
+include "console.iol"
+main { println@Console( "{action: FORWARD}" )() }

@@ -1,0 +1,3 @@
+// direction: incoming
+// expect: error Oh
+main { throw( Oh ) }
