@@ -14,7 +14,6 @@ use super::registry::{Registry, WhoIsHere};
 use super::tell::tell;
 use crate::cluster::Cluster;
 use crate::cluster::nodes::Seat;
-use crate::ids::UserId;
 use crate::store::Store;
 
 /// How often it is looked whether a node has died.

@@ -224,7 +224,7 @@ async fn a_message_is_one_trace_over_three_nodes_continued_from_the_headers_in_k
         let (start, end) = (&names[name].start_time_unix_nano, &names[name].end_time_unix_nano);
         (start.parse::<i64>().unwrap(), end.parse::<i64>().unwrap())
     };
-    let now = chrono::Utc::now().timestamp_nanos_opt().unwrap();
+    let now = parlor::clock::Clock::system().now().timestamp_nanos_opt().unwrap();
     assert!((times("accept").1 - now).abs() < 120_000_000_000, "{:?}", times("accept"));
     assert!(times("accept").0 < times("accept").1 && times("accept").0 < times("to client").1);
 
