@@ -19,9 +19,10 @@ impl TelemetryOptions {
     /// What the setting must be.
     pub fn traces(&self) -> Result<Option<Url>, String> {
         let Some(text) = &self.otlp_endpoint else { return Ok(None) };
-        let url = Url::parse(&format!("{}/v1/traces", text.trim_end_matches('/')));
-        let url = url.ok().filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
-        url.map(Some).ok_or_else(|| "must be an address as in http://collector:4318".to_owned())
+        let url = Url::parse(text).ok().filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
+        let mut url = url.ok_or_else(|| "must be an address as in http://collector:4318".to_owned())?;
+        url.set_path(&format!("{}/v1/traces", url.path().trim_end_matches('/')));
+        Ok(Some(url))
     }
 }
 
