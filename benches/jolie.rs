@@ -1,6 +1,7 @@
 //! What a run in Jolie costs, beside one Java process for each message, and what scripts in Luau notice of it.
 //!
-//! `cargo bench --bench jolie`, after `make jolie`; `PARLOR_JOLIE=FOLDER` names another folder.
+//! `cargo bench --bench jolie [-- warm luau java]`, after `make jolie`; `PARLOR_JOLIE=FOLDER` names another folder. With
+//! `PARLOR_JOLIE_CLI=FILE`, the `jolie-cli` of Maven Central, Java as such is measured too.
 #![expect(clippy::print_stdout, clippy::unwrap_used, clippy::panic, reason = "a measurement for a person to read")]
 
 use std::path::PathBuf;
@@ -158,7 +159,7 @@ fn resident(pid: u32) -> Option<(u64, u64)> {
 }
 
 /// One Java for each message, started plainly by the command line that the documentation of the language has.
-async fn plain_java(home: &Home, heap: &str) -> String {
+async fn plain_java(home: &Home, cli: &str, heap: &str) -> String {
     let script = tempfile::NamedTempFile::with_suffix(".ol").unwrap();
     std::fs::write(script.path(), JOLIE).unwrap();
     let message = r#"{"messageBody": "Hello there", "ownID": 2, "senderID": 1, "recipientIDs": [2]}"#;
@@ -166,8 +167,9 @@ async fn plain_java(home: &Home, heap: &str) -> String {
     for _ in 0..PLAIN_RUNS {
         let begin = Instant::now();
         let mut java = Command::new(home.path.join("runtime/bin/java"));
-        java.current_dir(&home.path).args(["-Xshare:auto", heap, "-cp", &home.class_path, "jolie.Jolie"]);
-        java.args(["-l", "extension.jar", "-i", "include"]).arg(script.path()).arg(message);
+        let class_path = format!("{}:{cli}", home.class_path);
+        java.current_dir(&home.path).args(["-Xshare:auto", heap, "-cp", &class_path, "jolie.Jolie"]);
+        java.args(["-l", "./*", "-i", "include"]).arg(script.path()).arg(message);
         let mut java = java.stdout(Stdio::null()).spawn().unwrap();
         while java.try_wait().unwrap().is_none() {
             most = most.max(resident(java.id()).unwrap_or_default().0);
@@ -190,25 +192,8 @@ async fn luau_for(workers: &Workers, duration: Duration) -> Vec<Duration> {
     times
 }
 
-/// Luau by turns alone and beside Jolie at its limit, so that both meet the same machine.
-async fn luau_beside(workers: &Workers, places: i64) {
-    let (mut alone, mut beside, mut jolie) = (Vec::new(), Vec::new(), 0);
-    for _ in 0..TURNS {
-        alone.append(&mut luau_for(workers, TURN).await);
-        let (mut luau, runs) = tokio::join!(luau_for(workers, TURN), owners_at_once(workers, places, TURN));
-        beside.append(&mut luau);
-        jolie += runs.len();
-    }
-    println!("Luau, a run every millisecond or so, alone: {}", shown(alone));
-    let rate = jolie as f64 / (f64::from(TURNS) * TURN.as_secs_f64());
-    println!("the same beside Jolie at its limit ({rate:.0} runs/s): {}", shown(beside));
-}
-
-#[tokio::main(flavor = "current_thread")]
-async fn main() {
-    let this = std::process::id();
-    let places = JolieOptions::default().places(std::thread::available_parallelism().unwrap().get());
-    let places = i64::try_from(places).unwrap();
+/// Of interpreters that stay.
+async fn warm(places: i64) {
     let resident = workers(JolieOptions { runs: 1_000_000, ..JolieOptions::default() }).await;
     let first = run(&resident, 1, Language::Jolie).await;
     println!("first run with no interpreter ready: {:.0} ms", first.as_secs_f64() * 1e3);
@@ -216,27 +201,66 @@ async fn main() {
     let first = run(&resident, 2, Language::Jolie).await;
     println!("first run of an owner, the spare taken: {:.0} ms", first.as_secs_f64() * 1e3);
     tokio::time::sleep(TURN).await;
-    for owners in [1, 2, places] {
-        let mut times = Vec::new();
-        let memory = most_memory(this, async { times = owners_at_once(&resident, owners, MEASURED).await }).await;
-        let rate = times.len() as f64 / MEASURED.as_secs_f64();
-        println!("warm, owners at once {owners}: {rate:.0} runs/s; {}; a place: {memory}", shown(times));
-    }
     let mut paced = Vec::new();
     for _ in 0..PACED_RUNS {
         paced.push(run(&resident, 1, Language::Jolie).await);
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
     println!("warm, one owner, a message now and then: {}", shown(paced));
-    luau_beside(&resident, places).await;
+    for owners in [1, 2, places] {
+        let mut times = Vec::new();
+        let during = async { times = owners_at_once(&resident, owners, MEASURED).await };
+        let memory = most_memory(std::process::id(), during).await;
+        let rate = times.len() as f64 / MEASURED.as_secs_f64();
+        println!("warm, owners at once {owners}: {rate:.0} runs/s; {}; a place: {memory}", shown(times));
+    }
     resident.stop().await;
+}
 
+/// Luau by turns alone and beside Jolie at its limit, so that both meet the same machine.
+async fn luau(places: i64) {
+    let workers = workers(JolieOptions { runs: 1_000_000, ..JolieOptions::default() }).await;
+    owners_at_once(&workers, places, TURN).await;
+    let (mut alone, mut beside, mut jolie) = (Vec::new(), Vec::new(), 0);
+    for _ in 0..TURNS {
+        alone.append(&mut luau_for(&workers, TURN).await);
+        let (mut luau, runs) = tokio::join!(luau_for(&workers, TURN), owners_at_once(&workers, places, TURN));
+        beside.append(&mut luau);
+        jolie += runs.len();
+    }
+    println!("Luau, a run every millisecond or so, alone: {}", shown(alone));
+    let rate = jolie as f64 / (f64::from(TURNS) * TURN.as_secs_f64());
+    println!("the same beside Jolie at its limit ({rate:.0} runs/s): {}", shown(beside));
+    workers.stop().await;
+}
+
+/// One Java for each message.
+async fn java() {
     let one_each = workers(JolieOptions { workers: 1, runs: 1, ..JolieOptions::default() }).await;
     let times = owners_at_once(&one_each, 1, MEASURED).await;
     let rate = times.len() as f64 / MEASURED.as_secs_f64();
     println!("one Java for each message, confined as here: {rate:.1} runs/s; {}", shown(times));
     one_each.stop().await;
-    for heap in ["-Xmx32m", "-Xmx6g"] {
-        println!("one Java for each message, plain, {heap}: {}", plain_java(&home(), heap).await);
+    if let Ok(cli) = std::env::var("PARLOR_JOLIE_CLI") {
+        for heap in ["-Xmx32m", "-Xmx6g"] {
+            println!("one Java for each message, plain, {heap}: {}", plain_java(&home(), &cli, heap).await);
+        }
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let parts: Vec<String> = std::env::args().skip(1).filter(|part| !part.starts_with("--")).collect();
+    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|named| named == part);
+    let places = JolieOptions::default().places(std::thread::available_parallelism().unwrap().get());
+    let places = i64::try_from(places).unwrap();
+    if wanted("warm") {
+        warm(places).await;
+    }
+    if wanted("luau") {
+        luau(places).await;
+    }
+    if wanted("java") {
+        java().await;
     }
 }

@@ -12,6 +12,7 @@ export CLUSTER_BROKERS=${CLUSTER_BROKERS:-1} CLUSTER_SETTINGS=$PWD/benches/load/
 # A broker as one runs it, with the whole compiler.
 export CLUSTER_BROKER_JAVA=${CLUSTER_BROKER_JAVA:--Xms512m -Xmx512m -XX:+UseSerialGC}
 SECONDS_EACH=${SECONDS_EACH:-15}
+WARM_UP=${WARM_UP:-30}
 # An envelope of a message of 200 bytes, as it stands on the bus.
 RECORD_BYTES=${RECORD_BYTES:-520}
 status=0
@@ -49,22 +50,27 @@ taken() {
     awk -v hz="$(getconf CLK_TCK)" '{ sub(/^.*\) /, ""); sum += $12 + $13 } END { printf "%.2f", sum / hz }'
 }
 
-# What the servers beside the nodes take for it, of processor and of space, is for sizing.
-throughput() {
-  local part pid before
+# A run, and what the servers beside the nodes take for it (its warm-up included), for sizing.
+bench_parts() {
+  local part
   declare -A before
   for part in BROKER_1_PID POSTGRES_PID REDIS_PID; do before[$part]=$(taken "${!part}"); done
-  bench --url "$urls" --server-pid "$pids" pairs --in-flight 32 --seconds "$SECONDS_EACH"
+  bench "$@"
   for part in BROKER_1_PID POSTGRES_PID REDIS_PID; do
     echo "$part: $(awk "BEGIN { print $(taken "${!part}") - ${before[$part]} }") s of processor"
   done
+}
+
+throughput() {
+  bench_parts --url "$urls" --server-pid "$pids" pairs --in-flight 32 --seconds "$SECONDS_EACH"
   "$(scripts/servers.sh --where postgres)/psql" "$DATABASE_URL" -qc ANALYZE -c "SELECT relname, reltuples::bigint AS rows,
     pg_size_pretty(pg_total_relation_size(oid)) AS size FROM pg_class
     WHERE relname IN ('messages', 'inbox', 'conversations', 'conversation_members') ORDER BY relname" || true
 }
 
+# Not measured before the broker has run for a while: the first minute of a JVM is its compiler's.
 latency() {
-  bench --url "$urls" --server-pid "$pids" pairs --rate 500 --seconds "$SECONDS_EACH"
+  bench_parts --url "$urls" --server-pid "$pids" pairs --rate 500 --warm-up "$WARM_UP" --seconds "$SECONDS_EACH"
 }
 
 # The same load on three nodes and on one of them, alone, over the same Kafka, Postgres and Redis.

@@ -124,7 +124,7 @@ up() {
     say "is up already"
   else
     [ -x "$PROGRAM" ] || fail "$PROGRAM is not there: make cluster builds it"
-    scripts/servers.sh postgres redis haproxy kafka
+    scripts/servers.sh postgres redis nginx kafka
     say "starting ${missing[*]}"
     # All at once, then wait for each: brokers take their time, and nodes wait for them by themselves.
     for part in "${missing[@]}"; do
@@ -167,6 +167,14 @@ down() {
   fi
 }
 
+# Whom a signal to all of a part goes to: the ingress is several processes, in a group of their own.
+all_of() {
+  case "$1" in
+    ingress) echo "-$(pid_of "$1")" ;;
+    *) pid_of "$1" ;;
+  esac
+}
+
 # part NAME VERB
 part() {
   local all
@@ -177,8 +185,8 @@ part() {
       if pid_of "$1" >/dev/null; then say "$1 runs already"; else start_part "$1"; await_part "$1"; fi ;;
     stop) stop_part "$1" ;;
     kill) stop "$1" KILL 5 ;;
-    pause) kill -STOP "$(pid_of "$1")" ;;
-    resume) kill -CONT "$(pid_of "$1")" ;;
+    pause) kill -STOP -- "$(all_of "$1")" ;;
+    resume) kill -CONT -- "$(all_of "$1")" ;;
     *) fail "$2: start, stop, kill, pause or resume" ;;
   esac
   write_env

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Brings the servers that a cluster on this machine consists of beside Parlor: Postgres, Redis and haproxy as packages of
+# Brings the servers that a cluster on this machine consists of beside Parlor: Postgres, Redis and nginx as packages of
 # Debian, Kafka as jars from Maven Central (55 MB, under ~/.cache/parlor-tests/kafka-VERSION). Says what takes long,
 # and nothing when all is there. `scripts/cluster.sh` and `tests/setup.sh` call it.
 #
 #   scripts/servers.sh                 everything
-#   scripts/servers.sh postgres kafka  only these: postgres, redis, haproxy, faketime, prometheus, nginx, bubblewrap, kafka
+#   scripts/servers.sh postgres kafka  only these: postgres, redis, nginx, faketime, prometheus, bubblewrap, kafka
 #   scripts/servers.sh --where NAME    prints the folder of a server's programs or jars
 set -euo pipefail
 
@@ -25,7 +25,6 @@ is_there() {
   case "$1" in
     postgres) [ -n "$(postgres_folder)" ] ;;
     redis) command -v redis-server >/dev/null ;;
-    haproxy) command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] ;;
     faketime) command -v faketime >/dev/null ;;
     nginx) command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] ;;
     bubblewrap) command -v bwrap >/dev/null ;;
@@ -85,13 +84,13 @@ if [ "${1:-}" = --where ]; then
   case "$2" in
     postgres) postgres_folder ;;
     kafka) echo "$KAFKA_HOME/libs" ;;
-    haproxy) dirname "$(command -v haproxy || echo /usr/sbin/haproxy)" ;;
+    nginx) dirname "$(command -v nginx || echo /usr/sbin/nginx)" ;;
     *) dirname "$(command -v "$(package_of "$2")")" ;;
   esac
   exit
 fi
 
-[ $# -gt 0 ] || set -- postgres redis haproxy kafka
+[ $# -gt 0 ] || set -- postgres redis nginx kafka
 missing() { for server in "$@"; do is_there "$server" || echo "$server"; done; }
 mapfile -t wanted < <(missing "$@")
 [ "${#wanted[@]}" -gt 0 ] || exit 0

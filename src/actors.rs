@@ -6,6 +6,7 @@ pub mod busy;
 pub mod catch_up;
 pub mod control;
 pub mod feeder;
+pub mod left_behind;
 pub mod node;
 
 pub mod outbox;

@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 pub mod doubt;
@@ -72,6 +72,7 @@ struct Inner {
     redis: Redis,
     membership: Membership,
     presence: Presence,
+    left_behind: Mutex<Option<mpsc::Receiver<UserId>>>,
     here: Here,
     doubt: Doubt,
     rates: Rates,
@@ -99,7 +100,7 @@ impl Cluster {
             None => Redis::absent(&setup.redis)?,
         };
         let (here, doubt) = (Here::default(), Doubt::none());
-        let presence = Presence::new(redis.clone(), &setup.prefix);
+        let (presence, left_behind) = Presence::new(redis.clone(), &setup.prefix);
         let leases = Leases::new(redis.clone(), &setup.prefix, slots, setup.cluster.lease());
         let (rates, counting) = Rates::new(redis.clone(), &setup.prefix);
         let membership = Membership::new(
@@ -115,8 +116,20 @@ impl Cluster {
             let Wish::This { slot, .. } = setup.wish else { return Err(Error::NoSlot) };
             membership.sit_alone(slot);
         }
-        let (counting, tasks) = (Mutex::new(Some(counting)), Mutex::default());
-        Ok(Self(Arc::new(Inner { setup, slots, redis, membership, presence, here, doubt, rates, counting, tasks })))
+        let (counting, left_behind) = (Mutex::new(Some(counting)), Mutex::new(Some(left_behind)));
+        Ok(Self(Arc::new(Inner {
+            setup,
+            slots,
+            redis,
+            membership,
+            presence,
+            left_behind,
+            here,
+            doubt,
+            rates,
+            counting,
+            tasks: Mutex::default(),
+        })))
     }
 
     /// Begins: connects to Redis, takes a slot, announces who comes. Once.
@@ -177,6 +190,12 @@ impl Cluster {
     #[must_use]
     pub fn rates(&self) -> &Rates {
         &self.0.rates
+    }
+
+    /// Users whose entry under a seat that nobody holds was taken out by this node. For one listener.
+    #[must_use]
+    pub fn left_behind(&self) -> Option<mpsc::Receiver<UserId>> {
+        self.0.left_behind.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// What gives reason to ask the store.

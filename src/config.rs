@@ -20,6 +20,7 @@ use self::redis::RedisOptions;
 use self::scripts::ScriptsOptions;
 use self::secret::Secret;
 use self::session::SessionOptions;
+use self::telemetry::TelemetryOptions;
 use crate::pipeline::stages::{AUTO_REPLY, Catalogue, INCOMING, OUTGOING, ROUTER};
 
 pub mod accounts;
@@ -32,13 +33,14 @@ pub mod redis;
 pub mod scripts;
 pub mod secret;
 pub mod session;
+pub mod telemetry;
 
 /// The stage that is no stage of the pipeline: sockets and HTTP.
 pub const GATEWAY: &str = "gateway";
 /// `PARLOR_` variables that are no settings: of the terminal client, and the name of the settings file itself.
 const OTHER_VARIABLES: [&str; 4] = ["config", "password", "log", "url"];
 /// The keys at the top of the file, as the struct below has them; a test compares.
-const KEYS: [&str; 26] = [
+const KEYS: [&str; 27] = [
     "data",
     "listen",
     "internal_listen",
@@ -65,6 +67,7 @@ const KEYS: [&str; 26] = [
     "kafka",
     "redis",
     "cluster",
+    "telemetry",
 ];
 const LARGEST_MESSAGE: usize = 10 * 1024 * 1024;
 
@@ -128,6 +131,8 @@ pub struct Config {
     pub redis: RedisOptions,
     /// `[cluster]`.
     pub cluster: ClusterOptions,
+    /// `[telemetry]`.
+    pub telemetry: TelemetryOptions,
 }
 
 /// How log lines look.
@@ -170,6 +175,7 @@ impl Default for Config {
             kafka: KafkaOptions::default(),
             redis: RedisOptions::default(),
             cluster: ClusterOptions::default(),
+            telemetry: TelemetryOptions::default(),
         }
     }
 }
@@ -284,6 +290,9 @@ impl Config {
         }
         if self.is_cluster() {
             self.kafka.check(self.bus.max_record_bytes)?;
+        }
+        if let Err(detail) = self.telemetry.traces() {
+            return refuse("telemetry.otlp_endpoint", detail);
         }
         self.scripts.check()?;
         self.database.check()?;

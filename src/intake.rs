@@ -113,8 +113,12 @@ impl Admitted {
     /// started again: sending it again is safe with a `clientMessageId`.
     pub async fn durable(self) -> Result<MessageUid, Rejection> {
         let place = self.receipt.await?;
-        tracing::debug!(target: "parlor::message", message_uid = %self.message_uid, %place, "a message is durable");
-        crate::metrics::accept().record(monotonic().saturating_duration_since(self.since).as_secs_f64());
+        let took = monotonic().saturating_duration_since(self.since).as_secs_f64();
+        tracing::debug!(
+            target: "parlor::message", step = "accept", message_uid = %self.message_uid, %place, took_ms = took * 1e3,
+            "a message is durable"
+        );
+        crate::metrics::accept().record(took);
         Ok(self.message_uid)
     }
 }

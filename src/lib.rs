@@ -19,4 +19,5 @@ pub mod pipeline;
 pub mod protocol;
 pub mod script;
 pub mod store;
+pub mod telemetry;
 pub mod version;

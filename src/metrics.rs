@@ -241,6 +241,12 @@ declare! {
     seconds script_cpu(direction) "parlor_script_cpu_seconds"
         /// Processor time of runs, in seconds.
         ;
+    counts spans_exported() "parlor_spans_exported_total"
+        /// Spans of messages that the OpenTelemetry collector took.
+        ;
+    counts spans_dropped(reason) "parlor_spans_dropped_total"
+        /// Spans that were left out: queue (more waited than there is room for), collector (it refused them, or was not there).
+        ;
     gauge build_info(version, commit) "parlor_build_info"
         /// Always 1: which version and commit this node is.
         ;

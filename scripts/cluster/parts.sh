@@ -180,53 +180,11 @@ make_admin() {
   touch "$CLUSTER/admin-made"
 }
 
-# Sends newcomers to the ready node with the fewest connections; tries another when one refuses or says 503 (it drains).
-# A websocket may be silent for 75 s: the nodes ping every 25. When no node calls itself ready, all are tried: what they
-# can still do, they do.
+# The settings that the handbook shows, before the nodes that are ready.
 start_ingress() {
-  local n programs files most
-  programs=$(scripts/servers.sh --where haproxy)
-  # Each connection is two open files.
-  files=$(ulimit -Hn)
-  if [ "$files" = unlimited ]; then files=100000; fi
-  most=$(((files - 200) / 2))
-  {
-    cat <<CONFIG
-global
-  maxconn $((most < 20000 ? most : 20000))
-  log stdout format raw local0 notice
-  hard-stop-after 5s
-defaults
-  mode http
-  log global
-  option dontlognull
-  option forwardfor
-  option redispatch 1
-  retries 3
-  retry-on conn-failure empty-response 503
-  timeout connect 1s
-  timeout http-request 10s
-  timeout client 60s
-  timeout server 60s
-  timeout tunnel 75s
-frontend public
-  bind 127.0.0.1:$PORT_INGRESS
-  # A request that changes something is not sent twice; one that reached nobody is.
-  http-request disable-l7-retry unless METH_GET
-  use_backend anybody if { nbsrv(ready) eq 0 }
-  default_backend ready
-backend ready
-  balance leastconn
-  option httpchk GET /readyz
-  default-server check inter 500ms fastinter 250ms fall 2 rise 1
-CONFIG
-    for n in $(seq "$NODES"); do
-      echo "  server node-$n 127.0.0.1:$(port_of "NODE_$n") port $(port_of "INTERNAL_$n")"
-    done
-    echo "backend anybody"
-    echo "  balance leastconn"
-    for n in $(seq "$NODES"); do echo "  server node-$n 127.0.0.1:$(port_of "NODE_$n")"; done
-  } >"$CLUSTER/haproxy.cfg"
+  local n nodes=()
+  for n in $(seq "$NODES"); do nodes+=("127.0.0.1:$(port_of "NODE_$n")=127.0.0.1:$(port_of "INTERNAL_$n")"); done
   ulimit -n "$(ulimit -Hn)"
-  start ingress "$programs/haproxy" -db -f "$CLUSTER/haproxy.cfg"
+  start ingress scripts/cluster/ingress.sh "$(scripts/servers.sh --where nginx)/nginx" "$CLUSTER/ingress" \
+    "127.0.0.1:$PORT_INGRESS" "${nodes[@]}"
 }

@@ -16,6 +16,7 @@ use super::bridge::Bridge;
 use super::busy::BusyCount;
 use super::catch_up::keep_catching_up;
 use super::control::Listener;
+use super::left_behind;
 use super::presence::{Bridged, Presence};
 use super::prune::prune;
 use super::registry::Registry;
@@ -181,7 +182,8 @@ impl Node {
             actix::spawn(hint_others(store.events_written(), bridge.clone()));
             actix::spawn(keep_balance(self.handle(), cluster.clone(), self.config.cluster.clone()));
             let registry = self.deps.registry.clone();
-            actix::spawn(keep_catching_up(store.clone(), registry, cluster.doubt().clone()));
+            actix::spawn(keep_catching_up(store.clone(), registry.clone(), cluster.doubt().clone()));
+            actix::spawn(left_behind::keep_looking(cluster.clone(), store.clone(), registry));
         }
         Ok(())
     }
@@ -264,6 +266,9 @@ async fn introduce(
         }
         None => Bridge::alone(registry.clone()),
     };
+    if let Some(cluster) = bridge.cluster() {
+        actix::spawn(left_behind::keep_telling(cluster.clone(), bridge.clone(), presence.clone()));
+    }
     // The way to others is known before the first session is.
     let _ = presence.send(Bridged(bridge.clone())).await;
     (registry, bridge)

@@ -18,7 +18,7 @@ use super::registry::Events;
 use super::stage::Hops;
 use crate::clock::Clock;
 use crate::envelope::Envelope;
-use crate::ids::{Seq, UserId};
+use crate::ids::{MessageUid, Seq, UserId};
 use crate::pipeline::bus;
 use crate::pipeline::router::place;
 use crate::pipeline::stages::ROUTER;
@@ -36,6 +36,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 /// A message's record, and what stages made of the message: to be published when it is written.
 struct Duty {
+    message_uid: MessageUid,
     ticket: Ticket,
     made: Vec<Envelope>,
     /// When it came here.
@@ -109,7 +110,14 @@ impl Router {
         let task = actix::spawn(async move {
             let bridged = work.await;
             let now = monotonic();
-            duties.iter().for_each(|duty| time.record(now.saturating_duration_since(duty.since).as_secs_f64()));
+            for duty in &duties {
+                let took = now.saturating_duration_since(duty.since).as_secs_f64();
+                time.record(took);
+                tracing::debug!(
+                    target: "parlor::message", step = "stage", message_uid = %duty.message_uid, stage = ROUTER,
+                    place = %duty.ticket.place(), took_ms = took * 1e3, "a message is written and told"
+                );
+            }
             // Each is put in line now, in order, also when there is something to wait for.
             let left = duties.into_iter().map(|duty| settle(&hops, duty));
             if bridged.at_once() {
@@ -252,7 +260,8 @@ impl StreamHandler<Job> for Router {
             return;
         }
         let placement = place(job.envelope, self.clock.now());
-        self.waiting.push_back((placement, Duty { ticket: job.ticket, made: job.made, since: monotonic() }));
+        let duty = Duty { message_uid: placement.message_uid, ticket: job.ticket, made: job.made, since: monotonic() };
+        self.waiting.push_back((placement, duty));
         self.write(context);
     }
 }

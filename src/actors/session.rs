@@ -379,8 +379,8 @@ impl Handler<Push> for SessionActor {
             let Phase::Open(session) = &mut self.phase else { return };
             if session.pushed(*seq) == Pushed::Pass {
                 tracing::debug!(
-                    target: "parlor::message", message_uid = message.message_uid(), %seq, user_id = %self.who.user_id,
-                    session_id = %self.who.session_id, "a message goes to a client"
+                    target: "parlor::message", step = "client", message_uid = message.message_uid(), %seq,
+                    user_id = %self.who.user_id, session_id = %self.who.session_id, "a message goes to a client"
                 );
                 let age = message.sent_at().and_then(|sent| (now.wall - sent).to_std().ok()).unwrap_or_default();
                 let bound = self.deps.options.outgoing_bound();

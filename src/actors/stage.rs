@@ -16,7 +16,7 @@ use super::outbox::monotonic;
 use crate::envelope::Envelope;
 use crate::ids::UserId;
 use crate::intake::key;
-use crate::pipeline::bus::{self, Bus, Receipt, Record, Topic};
+use crate::pipeline::bus::{self, Bus, Place, Receipt, Record, Topic};
 use crate::pipeline::stages::{Outcome, Stage};
 
 /// Time before a publish that failed is tried again.
@@ -48,10 +48,18 @@ impl Hops {
             let reason = "its next destination is no topic that any node hosts, and it has not passed the router";
             return self.put_aside(job, "no_destination", reason).await;
         };
+        let begun = monotonic();
         match self.publish(&next, &job.envelope).await {
             Err(error @ bus::Error::TooLarge { .. }) => self.put_aside(job, "too_large", &error.to_string()).await,
             Err(error) => Err(error),
-            Ok(()) => self.settle(job.made).await.map(|()| job.ticket.finish()),
+            Ok(place) => {
+                tracing::debug!(
+                    target: "parlor::message", step = "pass", message_uid = %job.envelope.message_uid, %place,
+                    from = %job.ticket.place().topic, took_ms = begun.elapsed().as_secs_f64() * 1e3,
+                    "a message is passed on"
+                );
+                self.settle(job.made).await.map(|()| job.ticket.finish())
+            }
         }
     }
 
@@ -76,7 +84,13 @@ impl Hops {
                         // A bus that is too small for the largest message: `Config::check` refuses it.
                         tracing::error!(%error, cause_uid = ?made.cause_uid, "a made message cannot be sent");
                     }
-                    done => done?,
+                    done => {
+                        let (place, cause) = (done?, made.cause_uid.as_ref().map(tracing::field::display));
+                        tracing::debug!(
+                            target: "parlor::message", step = "pass", message_uid = %made.message_uid, %place,
+                            cause_uid = cause, "a made message is durable"
+                        );
+                    }
                 }
             }
             Ok(())
@@ -102,7 +116,7 @@ impl Hops {
         line_up(self.bus.as_ref(), topic, envelope)
     }
 
-    async fn publish(&self, topic: &Topic, envelope: &Envelope) -> Result<(), bus::Error> {
+    async fn publish(&self, topic: &Topic, envelope: &Envelope) -> Result<Place, bus::Error> {
         keep_publishing(self.bus.as_ref(), self.line_up(topic, envelope), topic, envelope).await
     }
 }
@@ -117,10 +131,10 @@ async fn keep_publishing(
     mut receipt: Receipt,
     topic: &Topic,
     envelope: &Envelope,
-) -> Result<(), bus::Error> {
+) -> Result<Place, bus::Error> {
     loop {
         match receipt.await {
-            Ok(_) => return Ok(()),
+            Ok(place) => return Ok(place),
             Err(error @ (bus::Error::Closed(_) | bus::Error::TooLarge { .. })) => return Err(error),
             Err(error) => {
                 tracing::warn!(%topic, %error, "a message cannot be passed on; it is tried again");
@@ -216,8 +230,10 @@ async fn run(host: Arc<Host>, mut job: Job, since: Instant) -> Result<(), bus::E
     host.time.record(took.as_secs_f64());
     let Outcome { pass, made } = outcome;
     tracing::debug!(
-        target: "parlor::message", message_uid = %job.envelope.message_uid, stage = host.name, place = %job.ticket.place(),
-        took_ms = took.as_millis(), passed = pass.is_some(), made = made.len(), "a stage is done with a message"
+        target: "parlor::message", step = "stage", message_uid = %job.envelope.message_uid, stage = host.name,
+        place = %job.ticket.place(), took_ms = took.as_secs_f64() * 1e3, passed = pass.is_some(), made = made.len(),
+        filtered = pass.as_ref().map(|envelope| envelope.filtered_ids.len()),
+        "a stage is done with a message"
     );
     job.made.extend(made);
     match pass {

@@ -14,13 +14,17 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Map, Value, json};
 use socket2::{Domain, Socket, Type};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::actors::node::{Node, Startup};
 use crate::clock::Clock;
 use crate::config::LogFormat;
 use crate::config::{self, Config};
 use crate::pipeline::stages::Catalogue;
-use crate::{http, metrics};
+use crate::telemetry::{Spans, Telemetry};
+use crate::{http, metrics, telemetry};
 
 /// Connections that may wait to be taken: a storm of reconnecting clients must not be met with silence.
 const BACKLOG: i32 = 4096;
@@ -84,7 +88,7 @@ impl ServeArgs {
 /// What keeps the server from starting, before anything is bound; or what ended it.
 pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let config = Config::load(args.config.as_deref(), args.flags())?;
-    log_to_stderr(config.log_format);
+    let telemetry = watch(&config)?;
     for name in config::unknown_variables() {
         tracing::warn!(name, "this variable is no setting and is ignored");
     }
@@ -123,6 +127,9 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         reason = handle.failed() => Err(anyhow::anyhow!("stopping at once, nothing accepted is lost: {reason}")),
     };
     stop(node, public, internal, outcome.is_ok(), &mut stop_signals).await;
+    if let Some(telemetry) = telemetry {
+        telemetry.finish().await;
+    }
     outcome
 }
 
@@ -240,15 +247,19 @@ fn say(line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-fn log_to_stderr(format: LogFormat) {
+/// The log on standard error and, where there is a collector, what sends spans to it.
+fn watch(config: &Config) -> anyhow::Result<Option<Telemetry>> {
     // What a client does against RFC 6455 is no error of ours; it is counted by its close code.
     let filter = tracing_subscriber::EnvFilter::try_from_env("PARLOR_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,actix_server=warn,actix_http::ws=off"));
-    let colours = std::io::stderr().is_terminal();
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
-    // A second server in one process (tests) keeps the first one's log.
-    let _ = match format {
-        LogFormat::Text => logs.try_init(),
-        LogFormat::Json => logs.json().flatten_event(true).try_init(),
+    let logs = tracing_subscriber::fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
+    let logs = match config.log_format {
+        LogFormat::Text => logs.boxed(),
+        LogFormat::Json => logs.json().flatten_event(true).boxed(),
     };
+    let to = config.telemetry.traces().map_err(anyhow::Error::msg)?;
+    let (spans, telemetry) = to.map(|to| telemetry::start(to, Clock::system())).transpose()?.unzip();
+    // A second server in one process (tests) keeps the first one's log.
+    let _ = tracing_subscriber::registry().with(logs.with_filter(filter)).with(spans.map(Spans::layer)).try_init();
+    Ok(telemetry)
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use deadpool_redis::redis::{Pipeline, pipe};
+use tokio::sync::mpsc;
 
 use super::here::{Change, Here};
 use super::nodes::{Nodes, Seat};
@@ -25,6 +26,7 @@ pub struct Presence {
     redis: Redis,
     prefix: Arc<str>,
     stale: Arc<Mutex<HashSet<(UserId, Seat)>>>,
+    left_behind: mpsc::Sender<UserId>,
 }
 
 /// Which other nodes are to be told, and of whom.
@@ -50,10 +52,12 @@ impl Route {
 }
 
 impl Presence {
-    /// Presence under keys that begin with `prefix`.
+    /// Presence under keys that begin with `prefix`, and who was left behind under seats that nobody holds, as their entries
+    /// are taken out.
     #[must_use]
-    pub fn new(redis: Redis, prefix: &str) -> Self {
-        Self { redis, prefix: prefix.into(), stale: Arc::default() }
+    pub fn new(redis: Redis, prefix: &str) -> (Self, mpsc::Receiver<UserId>) {
+        let (left_behind, receiver) = mpsc::channel(MAX_STALE);
+        (Self { redis, prefix: prefix.into(), stale: Arc::default(), left_behind }, receiver)
     }
 
     fn key(&self, user: UserId) -> String {
@@ -174,10 +178,14 @@ impl Presence {
         for stale in stale.chunks(PIPELINE) {
             let mut commands = pipe();
             for (user, seat) in stale {
-                commands.cmd("SREM").arg(self.key(*user)).arg(seat.to_string()).ignore();
+                commands.cmd("SREM").arg(self.key(*user)).arg(seat.to_string());
             }
-            self.redis.ask::<()>(&commands).await?;
+            let removed: Vec<u32> = self.redis.ask(&commands).await?;
             crate::metrics::presence_cleaned(stale.len() as u64);
+            // Whoever took it out is one node alone. When too many wait, the rest are told of by nobody.
+            for ((user, _), _) in stale.iter().zip(removed).filter(|(_, removed)| *removed > 0) {
+                let _ = self.left_behind.try_send(*user);
+            }
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ const WAITING: usize = 4096;
 /// Sends of one user that are taken at once, at most, and then need no question.
 const MOST_AT_ONCE: u32 = 16;
 /// How long they may be used.
-const PURSE_TIME: Duration = Duration::from_millis(500);
+const PURSE_TIME: Duration = Duration::from_secs(2);
 /// Purses kept before those that ran out are thrown away.
 const PURSES: usize = 50_000;
 
@@ -118,7 +118,7 @@ impl Rates {
     /// # Errors
     /// How long to wait: the user has sent too many, over all nodes.
     pub async fn message(&self, user: UserId, rate: Rate) -> Result<(), Duration> {
-        let wanted = match self.spend(user, rate) {
+        let wanted = match self.spend(user) {
             Some(()) => return Ok(()),
             None => self.wanted(user, rate),
         };
@@ -160,7 +160,7 @@ impl Rates {
     }
 
     /// Takes one out of the user's purse.
-    fn spend(&self, user: UserId, _: Rate) -> Option<()> {
+    fn spend(&self, user: UserId) -> Option<()> {
         let mut purses = self.lock();
         let purse = purses.get_mut(&user).filter(|purse| purse.left > 0 && monotonic() < purse.until)?;
         purse.left -= 1;

@@ -130,7 +130,7 @@ impl Default for KafkaOptions {
             replication: 3,
             min_in_sync: 2,
             retention_hours: 168,
-            linger_millis: 1,
+            linger_millis: 5,
             delivery_timeout_millis: 15_000,
             session_timeout_millis: 6_000,
             commit_interval_millis: 100,

@@ -38,7 +38,7 @@ pub trait BridgeReader: Send {
     /// Waits for records and returns up to `max` of them, in order. To give up waiting loses nothing.
     ///
     /// # Errors
-    /// [`bus::Error::Closed`], [`bus::Error::Unavailable`]: records may have been missed; it may be called again.
+    /// [`bus::Error::Closed`], [`bus::Error::Unavailable`]: records may have been missed, and no more come by this reader.
     fn receive(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<Bytes>, bus::Error>>;
 }
 

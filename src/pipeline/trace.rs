@@ -19,8 +19,23 @@ pub fn parent(payload: &[u8], topic: &Topic) -> Option<String> {
     Some(format!("00-{}-{}-01", uid.simple(), span(uid, topic)))
 }
 
-fn span(uid: Uuid, topic: &Topic) -> String {
-    Uuid::new_v5(&uid, topic.0.as_bytes()).simple().to_string()[..16].to_owned()
+/// The span of the step to a topic: what [`parent`] names.
+pub(crate) fn span(uid: Uuid, topic: &Topic) -> String {
+    derived(uid, &topic.0)
+}
+
+/// The span of the time at a stage.
+pub(crate) fn at_stage(uid: Uuid, stage: &str) -> String {
+    derived(uid, &format!("stage:{stage}"))
+}
+
+/// The span of the step to a session's client.
+pub(crate) fn to_session(uid: Uuid, session: &str) -> String {
+    derived(uid, &format!("session:{session}"))
+}
+
+fn derived(uid: Uuid, name: &str) -> String {
+    Uuid::new_v5(&uid, name.as_bytes()).simple().to_string()[..16].to_owned()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What a statement runs on: a pool or a transaction of either database.
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::TryFutureExt as _;
 use sqlx::pool::PoolConnection;
@@ -9,6 +10,7 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use sqlx::{Executor as _, Postgres, Sqlite, Transaction};
 
 use super::Error;
+use super::postgres::TRUSTED_IDLE;
 
 /// How a transaction of SQLite begins: with the lock, so that what it read still holds when it writes.
 pub(super) const IMMEDIATE: &str = "BEGIN IMMEDIATE";
@@ -45,6 +47,9 @@ pub(super) struct PostgresPool {
     pub(super) connections: PgPool,
     /// How long one statement may take.
     pub(super) limit: Duration,
+    /// The connection of the last delivery, and since when: to take one from the pool and give it back would cost two
+    /// more exchanges with the server.
+    pub(super) kept: Arc<Mutex<Option<(Lease, Instant)>>>,
 }
 
 impl Pool {
@@ -71,7 +76,12 @@ impl Pool {
                 reader.close().await;
                 writer.close().await;
             }
-            Self::Postgres(pool) => pool.connections.close().await,
+            Self::Postgres(pool) => {
+                // Closed first: from then on none is kept, and it waits for all to be given back.
+                let closed = pool.connections.close();
+                drop(pool.take_kept());
+                closed.await;
+            }
         }
     }
 }
@@ -81,6 +91,26 @@ impl PostgresPool {
     pub(super) async fn lease(&self) -> Result<Lease, Error> {
         let connection = Some(self.connections.acquire().await?);
         Ok(Lease { connection, limit: self.limit, in_transaction: false })
+    }
+
+    /// The same, for a statement that is a transaction by itself: one that was kept, if it was used just now.
+    pub(super) async fn lease_kept(&self) -> Result<Lease, Error> {
+        match self.take_kept() {
+            Some((lease, since)) if since.elapsed() < TRUSTED_IDLE => Ok(lease),
+            _ => self.lease().await,
+        }
+    }
+
+    /// Keeps a connection that has just answered well. One that has not is dropped, and shows first that it is sound.
+    pub(super) fn keep(&self, lease: Lease) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.connections.is_closed() {
+            *kept = Some((lease, Instant::now()));
+        }
+    }
+
+    fn take_kept(&self) -> Option<(Lease, Instant)> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The same, in a transaction.

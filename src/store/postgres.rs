@@ -1,6 +1,7 @@
 //! The tables in a Postgres database that nodes share.
 
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
@@ -20,7 +21,7 @@ mod tests;
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// A connection that was idle for longer is asked for a sign of life before it is used.
-const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+pub(super) const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 /// How long that may take.
 const PING_LIMIT: Duration = Duration::from_secs(2);
 /// How much longer the node waits than the server works on a statement before it gives the connection up.
@@ -48,7 +49,7 @@ pub(super) async fn connect(url: &Secret, options: &DatabaseOptions) -> Result<P
             })
         });
     let connections = pool.connect_lazy_with(server.for_statements(options));
-    Ok(PostgresPool { connections, limit: options.statement() + GRACE })
+    Ok(PostgresPool { connections, limit: options.statement() + GRACE, kept: Arc::default() })
 }
 
 /// What was applied to the database and what was not; nothing is changed.
@@ -176,6 +177,12 @@ pub(super) fn is_passing(error: &sqlx::Error) -> bool {
     ["08", "40", "53", "57", "58"].iter().any(|class| state.starts_with(class))
         // lock_not_available; read_only_sql_transaction: during a fail-over; idle_in_transaction_session_timeout
         || ["55P03", "25006", "25P03"].contains(&state.as_str())
+}
+
+/// Whether a row with the same key is there: nothing was written.
+pub(super) fn stands_there(error: &Error) -> bool {
+    // unique_violation
+    matches!(error, Error::Sql(error) if state(error).as_deref() == Some("23505"))
 }
 
 /// Whether the transaction was broken off to let another one go on: it can be done again at once.

@@ -44,6 +44,7 @@ pub(crate) struct TestApp {
     client: reqwest::Client,
     errors_expected: bool,
     listen: String,
+    environment: Vec<(String, String)>,
     /// `http://ADDRESS:PORT`.
     pub(crate) url: String,
     /// The same of the internal port.
@@ -66,11 +67,16 @@ impl TestApp {
 
     /// A server with these settings besides: dotted keys, values as in TOML.
     pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
+        Self::in_environment(settings, &[]).await
+    }
+
+    /// The same, with these variables besides.
+    pub(crate) async fn in_environment(settings: &[(&str, &str)], environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let all: BTreeMap<&str, &str> = FAST.iter().chain(settings).copied().collect();
         let text: String = all.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
         std::fs::write(folder.path().join("parlor.toml"), text).unwrap();
-        Self::in_folder(folder, "127.0.0.1:0").await
+        Self::in_folder(folder, "127.0.0.1:0", environment).await
     }
 
     /// A server that is at the same address again when it is started anew: for programs that come back.
@@ -80,20 +86,22 @@ impl TestApp {
         std::fs::write(folder.path().join("parlor.toml"), text).unwrap();
         // Free a moment ago; nobody else asks for this one by number.
         let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).unwrap();
-        Self::in_folder(folder, &free.to_string()).await
+        Self::in_folder(folder, &free.to_string(), &[]).await
     }
 
     /// A client of a server that the test itself runs.
     pub(crate) fn around(url: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (url, internal, listen) = (url.to_owned(), String::new(), String::new());
-        Self { folder, process: None, client: client(), errors_expected: false, listen, url, internal }
+        let environment = Vec::new();
+        Self { folder, process: None, client: client(), errors_expected: false, listen, environment, url, internal }
     }
 
-    async fn in_folder(folder: TempDir, listen: &str) -> Self {
-        let (client, url, internal) = (client(), String::new(), String::new());
+    async fn in_folder(folder: TempDir, listen: &str, environment: &[(&str, &str)]) -> Self {
+        let (client, url, internal, listen) = (client(), String::new(), String::new(), listen.to_owned());
+        let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let mut app =
-            Self { folder, process: None, client, errors_expected: false, listen: listen.to_owned(), url, internal };
+            Self { folder, process: None, client, errors_expected: false, listen, environment, url, internal };
         app.launch().await;
         app
     }
@@ -104,6 +112,7 @@ impl TestApp {
         let mut command = parlor();
         command.arg("serve").arg("--config").arg(config).arg("--data").arg(data);
         command.args(["--listen", &self.listen, "--internal-listen", "127.0.0.1:0"]);
+        command.envs(self.environment.iter().map(|(key, value)| (key, value)));
         let process = Process::start(command);
         let line = process.out_line("parlor ready: ").await;
         let words: Vec<&str> = line.split_whitespace().collect();

@@ -65,6 +65,7 @@ fn section(name: &str) -> Option<String> {
         "KafkaOptions" => "kafka.",
         "RedisOptions" => "redis.",
         "ClusterOptions" => "cluster.",
+        "TelemetryOptions" => "telemetry.",
         // Values, not sections.
         "Allowance" | "Conduct" | "Secret" => return None,
         other => panic!("which section of parlor.toml is {other}? Say so in tests/it/docs.rs"),
@@ -123,8 +124,16 @@ fn the_handbook_has_every_setting_with_its_default() {
     // They have no default: the node does without, or makes its own.
     let kafka = ["username", "password", "ca_path", "certificate_path", "key_path", "key_password"];
     let kafka = kafka.map(|key| format!("kafka.{key}"));
-    let others =
-        ["jwt_keys", "object_store_url", "database_url", "kafka_brokers", "redis_url", "slot", "scripts.jolie.home"];
+    let others = [
+        "jwt_keys",
+        "object_store_url",
+        "database_url",
+        "kafka_brokers",
+        "redis_url",
+        "slot",
+        "scripts.jolie.home",
+        "telemetry.otlp_endpoint",
+    ];
     for key in others.into_iter().chain(kafka.iter().map(String::as_str)) {
         example.insert(key.to_owned(), table.get(key).cloned().unwrap_or_default());
     }

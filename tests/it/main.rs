@@ -37,3 +37,4 @@ mod socket;
 mod spread;
 mod stages;
 mod templates;
+mod traces;

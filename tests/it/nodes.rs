@@ -1,13 +1,18 @@
 //! Two real nodes on Kafka, Postgres and Redis: whoever is on one reaches whoever is on the other.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use parlor::config::redis::RedisOptions;
+use parlor::config::secret::Secret;
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::app::kafka::Kafka;
 use crate::app::postgres::{Database, Postgres};
 use crate::app::redis::Redis;
 use crate::app::{PATIENCE, TestApp, send_frame};
+use crate::redis::until;
 
 /// What the nodes share.
 pub(crate) struct Ground {
@@ -25,6 +30,10 @@ impl Ground {
     }
 
     pub(crate) async fn node(&self, more: &[(&str, &str)]) -> TestApp {
+        self.node_in(more, &[]).await
+    }
+
+    async fn node_in(&self, more: &[(&str, &str)], environment: &[(&str, &str)]) -> TestApp {
         let quoted = |text: &str| format!("{text:?}");
         let settings = [
             ("kafka_brokers", quoted(&Kafka::shared().bootstrap())),
@@ -43,7 +52,7 @@ impl Ground {
         ];
         let settings = settings.iter().map(|(key, value)| (*key, value.as_str()));
         let settings: Vec<(&str, &str)> = settings.chain(more.iter().copied()).collect();
-        TestApp::with(&settings).await
+        TestApp::in_environment(&settings, environment).await
     }
 
     async fn two(&self, more: &[(&str, &str)]) -> (TestApp, TestApp) {
@@ -96,6 +105,39 @@ async fn people_on_two_nodes_talk_as_if_it_were_one() {
 }
 
 #[tokio::test]
+async fn who_was_on_a_node_that_died_is_shown_as_gone_unless_they_came_back() {
+    let ground = Ground::new().await;
+    let (mut first, second) = ground.two(&[]).await;
+    let (ada, bob, eve) = (first.register("ada").await, second.register("bob").await, first.register("eve").await);
+    let (mut of_ada, mut of_bob, _of_eve) =
+        (first.socket(&ada).await, second.socket(&bob).await, first.socket(&eve).await);
+    for to in [&ada, &eve] {
+        of_bob.accepted(send_frame(&[to], "hello", &to.id.to_string())).await;
+    }
+    of_ada.messages(1).await;
+    first.process().signal(Signal::KILL);
+    assert_eq!(first.ended().await, None);
+    // Ada's client finds another node; nobody hears of Eve again.
+    let _again = second.socket(&ada).await;
+    let mut gone = Vec::new();
+    while gone.is_empty() {
+        gone.extend(
+            of_bob
+                .expect_within("presence", PATIENCE)
+                .await
+                .as_object()
+                .filter(|frame| frame["online"] == false)
+                .cloned(),
+        );
+    }
+    while let Ok(frame) = tokio::time::timeout(Duration::from_secs(8), of_bob.expect_within("presence", PATIENCE)).await
+    {
+        gone.extend(frame.as_object().filter(|frame| frame["online"] == false).cloned());
+    }
+    assert_eq!(gone.iter().map(|frame| &frame["userId"]).collect::<Vec<_>>(), [&json!(eve.id)]);
+}
+
+#[tokio::test]
 async fn limits_and_ends_of_logins_hold_on_both_nodes() {
     let ground = Ground::new().await;
     let (first, second) = ground.two(&[("session.messages_per_second", "1"), ("session.message_burst", "24")]).await;
@@ -141,4 +183,50 @@ async fn without_redis_everything_goes_on_and_it_heals() {
     }
     of_ada.accepted(send_frame(&[&bob], "with", "3")).await;
     assert_eq!(late.messages(1).await[0]["messageBody"], "with");
+}
+
+/// An authority of its own, a certificate for this machine that it signed, and the key of that.
+fn certificate(folder: &Path) -> [PathBuf; 3] {
+    const MAKE: &str = "set -e; cd \"$0\"
+        printf subjectAltName=DNS:localhost,IP:127.0.0.1 >names
+        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.pem
+        openssl req -new -newkey rsa:2048 -nodes -subj /CN=localhost -keyout key.pem -out request.pem
+        openssl x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.pem";
+    let made = std::process::Command::new("sh").args(["-c", MAKE]).arg(folder).output().expect("a shell");
+    assert!(made.status.success(), "{made:?}");
+    ["ca.pem", "server.pem", "key.pem"].map(|name| folder.join(name))
+}
+
+#[tokio::test]
+async fn postgres_and_redis_are_spoken_to_in_secret_and_checked_against_their_certificates() {
+    let folder = tempfile::tempdir().unwrap();
+    let [ca, certificate, key] = certificate(folder.path());
+    let postgres = Postgres::start(&["fsync=off"]);
+    postgres.speak_tls(&certificate, &key);
+    let redis = Redis::with_tls(&certificate, &key).await;
+    let database = postgres.url("postgres");
+    let secret = |mode: &str| format!("{:?}", format!("{database}?sslmode={mode}&sslrootcert={}", ca.display()));
+    let ground = Ground::new().await;
+    let (url, tls) = (secret("verify-full"), format!("{:?}", redis.tls_url()));
+    let settings = [("database_url", url.as_str()), ("redis_url", tls.as_str())];
+    let node = ground.node_in(&settings, &[("SSL_CERT_FILE", ca.to_str().unwrap())]).await;
+    node.until_metric("parlor_redis_up", PATIENCE, |up| up > 0.5).await;
+    let (ada, bob) = (node.register("ada").await, node.register("bob").await);
+    let mut of_bob = node.socket(&bob).await;
+    node.socket(&ada).await.accepted(send_frame(&[&bob], "hush", "1")).await;
+    assert_eq!(of_bob.messages(1).await[0]["messageBody"], "hush");
+    assert_eq!(
+        postgres.sql(
+            "postgres",
+            "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+        WHERE application_name = 'parlor'"
+        ),
+        "t"
+    );
+    // Nobody whom this machine trusts has signed it.
+    let stranger = parlor::cluster::redis::Redis::new(&Secret::new(redis.tls_url()), &RedisOptions::default()).unwrap();
+    let connecting = tokio::spawn(stranger.clone().keep_connected());
+    until("it is told why", || stranger.why().contains("certificate").then_some(())).await;
+    assert!(!stranger.up());
+    connecting.abort();
 }

@@ -107,7 +107,7 @@ impl Member {
 }
 
 /// Waits until `look` finds something.
-async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = tokio::time::Instant::now() + LONG;
     loop {
         if let Some(found) = look() {

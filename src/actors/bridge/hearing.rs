@@ -41,20 +41,23 @@ pub(super) async fn hear(registry: Addr<Registry>, cluster: Cluster, link: Arc<d
         };
         let slot = sitting.seat.slot;
         let opened = tokio::time::timeout(OPENING, link.open(slot)).await;
-        match opened.unwrap_or_else(|_| Err(unavailable("no answer in time"))) {
+        let ended = match opened.unwrap_or_else(|_| Err(unavailable("no answer in time"))) {
             Ok(mut reader) => {
                 tracing::info!(%slot, "what is sent to this node is read");
                 doubt.set(Reason::Bridge, false);
                 doubt.for_a_while(DOUBT);
                 cluster.listening(sitting.seat);
                 let ear = Ear { registry: registry.clone(), cluster: cluster.clone(), on_order: on_order.clone() };
-                if let Err(bus::Error::Closed(_)) = ear.read(reader.as_mut(), &mut seats, slot).await {
-                    return;
-                }
+                ear.read(reader.as_mut(), &mut seats, slot).await
             }
+            Err(error) => Err(error),
+        };
+        match ended {
+            Ok(()) => {}
             Err(bus::Error::Closed(_)) => return,
             Err(error) => {
                 crate::metrics::bridge_failed("receive");
+                doubt.set(Reason::Bridge, true);
                 tracing::warn!(%slot, %error, "what is sent to this node cannot be read; it is tried again");
                 tokio::time::sleep(PAUSE).await;
             }
@@ -99,12 +102,8 @@ impl Ear {
             match records {
                 Ok(records) => self.bring(&records).await,
                 Err(bus::Error::Closed(why)) => return Err(bus::Error::Closed(why)),
-                Err(error) => {
-                    crate::metrics::bridge_failed("receive");
-                    tracing::warn!(%slot, %error, "what is sent to this node cannot be read; it is tried again");
-                    self.cluster.doubt().for_a_while(DOUBT);
-                    tokio::time::sleep(PAUSE).await;
-                }
+                // In doubt from here until the place to read from is fixed anew, and for a while.
+                Err(error) => return Err(error),
             }
         }
     }

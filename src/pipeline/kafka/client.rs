@@ -54,6 +54,20 @@ pub(super) fn config(options: &KafkaOptions, brokers: &str, name: &str) -> Clien
     config
 }
 
+/// Whether it is about a connection: the library is at it already, and goes on where it was.
+pub(super) fn is_passing(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::OperationTimedOut
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::PartitionEOF,
+        )
+    )
+}
+
 /// How the brokers stand, as far as is known here.
 #[derive(Debug)]
 pub(super) struct Health(Mutex<Known>);

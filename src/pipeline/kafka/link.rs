@@ -52,7 +52,9 @@ impl BridgeLink for KafkaBus {
             let opened = tokio::task::spawn_blocking(move || follow(&asked, slot)).await;
             let unavailable = |reason: String| Error::Unavailable { topic: topic.clone(), reason: reason.into() };
             match opened {
-                Ok(Ok(records)) => Ok(Box::new(Following { records, inner, topic }) as Box<dyn BridgeReader>),
+                Ok(Ok(records)) => {
+                    Ok(Box::new(Following { records, failed: None, inner, topic, slot }) as Box<dyn BridgeReader>)
+                }
                 Ok(Err(error)) => Err(unavailable(format!("{topic}[{}]: {error}", slot.0))),
                 Err(error) => Err(unavailable(error.to_string())),
             }
@@ -62,7 +64,7 @@ impl BridgeLink for KafkaBus {
 }
 
 /// Fixes the end of the slot's partition, and has a thread read on from there.
-fn follow(inner: &Arc<Inner>, slot: Slot) -> Result<mpsc::Receiver<Bytes>, KafkaError> {
+fn follow(inner: &Arc<Inner>, slot: Slot) -> Result<mpsc::Receiver<Result<Bytes, String>>, KafkaError> {
     let topic = inner.topic(BRIDGE);
     let number = i32::from(slot.0);
     let config = config(inner, &topic, slot);
@@ -74,16 +76,20 @@ fn follow(inner: &Arc<Inner>, slot: Slot) -> Result<mpsc::Receiver<Bytes>, Kafka
     let (sender, records) = mpsc::channel(WAITING);
     let reading = std::thread::Builder::new().name("parlor-kafka-bridge".into()).spawn(move || {
         while !sender.is_closed() {
-            match consumer.poll(LOOK) {
-                Some(Ok(message)) => {
-                    let payload = message.payload().map(Bytes::copy_from_slice).unwrap_or_default();
-                    if sender.blocking_send(payload).is_err() {
-                        break;
-                    }
-                }
+            let read = match consumer.poll(LOOK) {
+                None => continue,
+                Some(Ok(message)) => Ok(message.payload().map(Bytes::copy_from_slice).unwrap_or_default()),
                 // The library tries by itself, and goes on where it was.
-                Some(Err(error)) => tracing::debug!(%topic, slot = slot.0, %error, "the bridge cannot be read now"),
-                None => {}
+                Some(Err(error)) if client::is_passing(&error) => {
+                    tracing::debug!(%topic, slot = slot.0, %error, "the bridge cannot be read now");
+                    continue;
+                }
+                // Above all that what would be next is not there any more.
+                Some(Err(error)) => Err(error.to_string()),
+            };
+            let ended = read.is_err();
+            if sender.blocking_send(read).is_err() || ended {
+                break;
             }
         }
     });
@@ -96,7 +102,8 @@ fn config(inner: &Inner, topic: &Topic, slot: Slot) -> ClientConfig {
         // Nobody joins it: the library wants a name, and nothing is kept under it.
         .set("group.id", format!("{topic}.{}", slot.0))
         .set("enable.auto.commit", "false")
-        .set("auto.offset.reset", "latest")
+        // Whatever was missed must be known.
+        .set("auto.offset.reset", "error")
         .set("queued.max.messages.kbytes", "4096")
         .set("fetch.queue.backoff.ms", "10")
         .set("fetch.error.backoff.ms", "100");
@@ -105,28 +112,74 @@ fn config(inner: &Inner, topic: &Topic, slot: Slot) -> ClientConfig {
 
 /// The records that are sent to one slot.
 struct Following {
-    records: mpsc::Receiver<Bytes>,
+    records: mpsc::Receiver<Result<Bytes, String>>,
+    /// Why no more come, once those before are handed out.
+    failed: Option<String>,
     inner: Arc<Inner>,
     topic: Topic,
+    slot: Slot,
+}
+
+impl Following {
+    fn unavailable(&self, reason: &str) -> Error {
+        Error::Unavailable {
+            topic: self.topic.clone(),
+            reason: format!("{}[{}]: {reason}", self.topic, self.slot.0).into(),
+        }
+    }
 }
 
 impl BridgeReader for Following {
     fn receive(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<Bytes>, Error>> {
         async move {
+            if let Some(why) = self.failed.take() {
+                return Err(self.unavailable(&why));
+            }
             let mut ended = self.inner.ended.subscribe();
-            let mut records = Vec::new();
+            let mut read = Vec::new();
             tokio::select! {
-                count = self.records.recv_many(&mut records, max.max(1)) => {
+                count = self.records.recv_many(&mut read, max.max(1)) => {
                     if count == 0 {
                         self.inner.open()?;
-                        let reason = "the thread that reads the bridge has ended".into();
-                        return Err(Error::Unavailable { topic: self.topic.clone(), reason });
+                        return Err(self.unavailable("the thread that reads has ended"));
                     }
-                    Ok(records)
+                    let records: Vec<Bytes> =
+                        read.into_iter().filter_map(|read| read.map_err(|why| self.failed = Some(why)).ok()).collect();
+                    match self.failed.take_if(|_| records.is_empty()) {
+                        Some(why) => Err(self.unavailable(&why)),
+                        None => Ok(records),
+                    }
                 }
                 _ = ended.wait_for(Option::is_some) => Err(self.inner.closed()),
             }
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+    use super::*;
+    use crate::config::bus::BusOptions;
+    use crate::config::kafka::KafkaOptions;
+
+    #[tokio::test]
+    async fn who_can_have_missed_records_is_told_and_reads_on_from_the_end() {
+        let brokers = MockCluster::new(1).unwrap();
+        brokers.create_topic("p.bridge", 1, 1).unwrap();
+        let options = (KafkaOptions::default(), BusOptions::default());
+        let bus = KafkaBus::open(&brokers.bootstrap_servers(), "p", &options.0, &options.1).unwrap();
+        let mut reader = BridgeLink::open(&bus, Slot(0)).await.unwrap();
+        bus.send(Slot(0), Bytes::from_static(b"one")).await.unwrap();
+        assert_eq!(reader.receive(10).await.unwrap(), ["one"]);
+        brokers.request_errors(RDKafkaApiKey::Fetch, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE]);
+        let error = reader.receive(10).await.unwrap_err();
+        assert!(matches!(&error, Error::Unavailable { reason, .. } if reason.starts_with("p.bridge[0]: ")), "{error}");
+        let mut again = BridgeLink::open(&bus, Slot(0)).await.unwrap();
+        bus.send(Slot(0), Bytes::from_static(b"two")).await.unwrap();
+        assert_eq!(again.receive(10).await.unwrap(), ["two"]);
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext as _, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::Message as _;
 use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
@@ -215,15 +215,10 @@ impl Member<'_> {
             return Err(error);
         }
         let topic = self.reader.topic.clone();
-        match error.rdkafka_error_code() {
-            Some(
-                RDKafkaErrorCode::BrokerTransportFailure
-                | RDKafkaErrorCode::AllBrokersDown
-                | RDKafkaErrorCode::OperationTimedOut
-                | RDKafkaErrorCode::Resolve
-                | RDKafkaErrorCode::PartitionEOF,
-            ) => tracing::debug!(%topic, %error, "Kafka cannot be read now"),
-            _ => self.reader.trouble(Error::Unavailable { topic, reason: error.to_string().into() }),
+        if client::is_passing(&error) {
+            tracing::debug!(%topic, %error, "Kafka cannot be read now");
+        } else {
+            self.reader.trouble(Error::Unavailable { topic, reason: error.to_string().into() });
         }
         Ok(())
     }

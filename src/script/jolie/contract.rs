@@ -13,6 +13,8 @@ const SHOWN_BYTES: usize = 40;
 const NAME: &str = "script.ol:";
 /// How the interpreter says that nobody handled a fault.
 const UNHANDLED: &str = "Thrown unhandled fault: ";
+/// What it draws before the places that an error came by.
+const TRACE: &str = "\n╰─── stackTrace:";
 
 /// What a script finds in `args[0]`.
 #[must_use]
@@ -89,7 +91,8 @@ fn bounded(text: &str, most: usize) -> &str {
 #[must_use]
 pub fn fault(words: &str) -> String {
     // Where in the interpreter it happened is of no use to anybody here.
-    let words = words.split("\n\tat ").next().unwrap_or_default();
+    let words =
+        [TRACE, "\n\tat "].into_iter().fold(words, |words, place| words.split(place).next().unwrap_or_default());
     match words.find(UNHANDLED) {
         Some(at) => words.get(at + UNHANDLED.len()..).unwrap_or_default().trim().replacen("\nContent (if any)", "", 1),
         None => words.to_owned(),

@@ -9,9 +9,8 @@ const VERSION: &str = "1";
 const BESIDE: &str = "lib/parlor/jolie";
 /// Below the folder of a user's own data.
 const OWN: &str = "parlor/jolie";
-/// What must be there.
-const PARTS: [&str; 6] =
-    ["runtime/bin/java", "lib/parlor-jolie.jar", "extension.jar", "host.jsa", "include/console.iol", "root"];
+/// What must be there beside what is on the class path.
+const PARTS: [&str; 5] = ["runtime/bin/java", "extension.jar", "host.jsa", "include/console.iol", "root"];
 
 /// The folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,11 +68,11 @@ impl Home {
             return Err(fail(format!("it is of version {}, this program needs {VERSION}", version.trim())));
         }
         let libraries: Vec<PathBuf> = read("libraries")?.lines().map(PathBuf::from).collect();
-        let parts = PARTS.iter().map(|part| path.join(part)).chain(libraries.iter().cloned());
-        if let Some(missing) = parts.into_iter().find(|part| !part.exists()) {
+        let class_path = read("class-path")?.trim().to_owned();
+        let inside = PARTS.into_iter().chain(class_path.split(':')).map(|part| path.join(part));
+        if let Some(missing) = inside.chain(libraries.iter().cloned()).find(|part| !part.exists()) {
             return Err(fail(format!("{} is not there", missing.display())));
         }
-        let class_path = read("class-path")?.trim().to_owned();
         Ok(Self { path, libraries, class_path })
     }
 }
@@ -82,14 +81,16 @@ impl Home {
 mod tests {
     use super::*;
 
+    const JAR: &str = "lib/a.jar";
+
     fn make(folder: &Path) {
-        for part in PARTS {
+        for part in PARTS.into_iter().chain([JAR]) {
             std::fs::create_dir_all(folder.join(part).parent().unwrap()).unwrap();
             std::fs::write(folder.join(part), "").unwrap();
         }
         std::fs::write(folder.join("version"), format!("{VERSION}\n")).unwrap();
         std::fs::write(folder.join("libraries"), "/proc/self/exe\n").unwrap();
-        std::fs::write(folder.join("class-path"), "lib/a.jar\n").unwrap();
+        std::fs::write(folder.join("class-path"), format!("{JAR}\n")).unwrap();
     }
 
     #[test]
@@ -115,7 +116,7 @@ mod tests {
     #[test]
     fn a_folder_that_lacks_a_part_or_is_of_another_version_is_refused_by_name() {
         let at = tempfile::tempdir().unwrap();
-        for part in PARTS.iter().chain(&["version", "libraries", "class-path"]) {
+        for part in PARTS.iter().chain(&["version", "libraries", "class-path", JAR]) {
             make(at.path());
             assert!(Home::open(at.path()).is_ok());
             std::fs::remove_file(at.path().join(part)).unwrap();

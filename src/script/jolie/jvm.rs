@@ -49,7 +49,9 @@ pub struct Jvm {
     output: File,
     clock: ClockId,
     processors: u32,
-    /// Its processor time when it last answered.
+    /// Its processor time when it was last looked at: one that has ended has no clock any more.
+    seen: Duration,
+    /// The same when it last answered.
     before: Duration,
     /// What the last question took, with what it used in between.
     used: Duration,
@@ -94,8 +96,8 @@ impl Jvm {
         // Later this process cannot ask any more.
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         let processors = u32::try_from(processors).unwrap_or(1);
-        let (before, used, spent) = (Duration::ZERO, Duration::ZERO, false);
-        let mut jvm = Self { child, input, output, clock, processors, before, used, spent };
+        let (seen, before, used, spent) = (Duration::ZERO, Duration::ZERO, Duration::ZERO, false);
+        let mut jvm = Self { child, input, output, clock, processors, seen, before, used, spent };
         jvm.before = jvm.cpu();
         Ok((jvm, confinement))
     }
@@ -117,11 +119,12 @@ impl Jvm {
         self.used
     }
 
-    fn cpu(&self) -> Duration {
-        clock_gettime(self.clock).map_or(self.before, |time| {
+    fn cpu(&mut self) -> Duration {
+        if let Ok(time) = clock_gettime(self.clock) {
             let (seconds, nanos) = (time.tv_sec(), time.tv_nsec());
-            Duration::new(seconds.try_into().unwrap_or_default(), nanos.try_into().unwrap_or_default())
-        })
+            self.seen = Duration::new(seconds.try_into().unwrap_or_default(), nanos.try_into().unwrap_or_default());
+        }
+        self.seen
     }
 
     /// Asks, and waits for the answer for as long as there is processor time. One that neither answers nor uses any is
@@ -151,7 +154,8 @@ impl Jvm {
                 Ok(None) => {}
                 Err(_) => return Err(Stop::Gone),
             }
-            let left = limit.saturating_sub(self.cpu().saturating_sub(self.before));
+            let used = self.cpu().saturating_sub(self.before);
+            let left = limit.saturating_sub(used);
             if left.is_zero() {
                 return Err(Stop::Cpu);
             }
@@ -186,6 +190,8 @@ impl Jvm {
 
     /// It has ended: why, as far as that can be told.
     fn end(&mut self) -> Stop {
+        // Until it is waited for, it has its clock.
+        self.cpu();
         match self.child.wait().ok().and_then(|status| status.code()) {
             Some(code) if OUT_OF_MEMORY.contains(&code) => Stop::Memory,
             _ => Stop::Gone,

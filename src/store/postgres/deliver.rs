@@ -1,4 +1,5 @@
-//! Delivery into Postgres: one transaction beside those of other nodes, each step one statement however many rows.
+//! Delivery into Postgres, beside that of other nodes: in one statement where that is enough (`at_once`), else in one
+//! transaction, each step of it one statement however many rows.
 //!
 //! All transactions take what they lock in the same order, so none waits for another in a circle: conversations and their
 //! members, ends of inboxes by user, messages by uid, answers by key. The ends of inboxes are held until the commit. So in
@@ -11,11 +12,13 @@ use chrono::{DateTime, Utc};
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::gave_way;
+use super::{gave_way, stands_there};
 use crate::ids::{ConversationId, MessageUid, Seq, UserId};
 use crate::store::Error;
 use crate::store::connection::{Lease, PostgresPool, within};
 use crate::store::inbox::{Assigned, Placed, Placement, assign, participants_text, wanted};
+
+mod at_once;
 
 /// How often a transaction that gave way to another one is done again at once.
 const TRIES: usize = 5;
@@ -26,10 +29,17 @@ pub(in crate::store) async fn write(
     batch: &[Placement],
     is_known: impl Fn(&ConversationId) -> bool,
 ) -> Result<Vec<Placed>, Error> {
+    if batch.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut at_once = at_once::fits(batch, &is_known);
     let mut tries = 0;
     loop {
         tries += 1;
-        match write_once(pool, batch, &is_known).await {
+        let outcome =
+            if at_once { write_at_once(pool, batch).await } else { write_steps(pool, batch, &is_known).await };
+        match outcome {
+            Err(error) if at_once && stands_there(&error) => at_once = false,
             Err(error) if gave_way(&error) && tries < TRIES => {
                 tracing::debug!(%error, tries, "a delivery gave way to another one and is done again");
             }
@@ -38,7 +48,14 @@ pub(in crate::store) async fn write(
     }
 }
 
-async fn write_once(
+async fn write_at_once(pool: &PostgresPool, batch: &[Placement]) -> Result<Vec<Placed>, Error> {
+    let mut lease = pool.lease_kept().await?;
+    let placed = at_once::write(&mut lease, batch).await?;
+    pool.keep(lease);
+    Ok(placed)
+}
+
+async fn write_steps(
     pool: &PostgresPool,
     batch: &[Placement],
     is_known: &impl Fn(&ConversationId) -> bool,

@@ -114,6 +114,20 @@ impl Postgres {
         String::from_utf8_lossy(&done.stdout).trim_end().to_owned()
     }
 
+    /// From here on it speaks TLS with whoever wants that.
+    pub(crate) fn speak_tls(&self, certificate: &Path, key: &Path) {
+        for (from, name) in [(certificate, "server.crt"), (key, "server.key")] {
+            let to = self.folder.join("data").join(name);
+            std::fs::copy(from, &to).expect("a copy for Postgres");
+            let mut own = Command::new("sh");
+            // Its own, and nobody else's: else it is refused.
+            own.args(["-c", "chmod 600 $0 && chown --reference=$1 $0"]).arg(&to).arg(self.folder.join("data"));
+            assert!(own.status().expect("a shell").success());
+        }
+        self.sql("postgres", "ALTER SYSTEM SET ssl = on");
+        self.sql("postgres", "SELECT pg_reload_conf()");
+    }
+
     /// Puts a line before all others in `pg_hba.conf`: who is let in how.
     pub(crate) fn admit(&self, line: &str) {
         let path = self.folder.join("data/pg_hba.conf");

@@ -1,5 +1,6 @@
 //! A Redis server for tests: its own port and folder, stopped when it is dropped.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ use super::process::Process;
 /// A server that keeps everything in memory.
 pub(crate) struct Redis {
     port: u16,
+    /// Where it speaks TLS, and with which certificate and key.
+    tls: Option<(u16, PathBuf, PathBuf)>,
     folder: TempDir,
     process: Option<Process>,
 }
@@ -20,7 +23,16 @@ pub(crate) struct Redis {
 impl Redis {
     /// A server that answers.
     pub(crate) async fn start() -> Self {
-        let mut redis = Self { port: super::lasting_port(), folder: tempfile::tempdir().unwrap(), process: None };
+        Self::with(None).await
+    }
+
+    /// One that speaks TLS besides, at [`Self::tls_url`], with this certificate and key.
+    pub(crate) async fn with_tls(certificate: &Path, key: &Path) -> Self {
+        Self::with(Some((super::lasting_port(), certificate.to_owned(), key.to_owned()))).await
+    }
+
+    async fn with(tls: Option<(u16, PathBuf, PathBuf)>) -> Self {
+        let mut redis = Self { port: super::lasting_port(), tls, folder: tempfile::tempdir().unwrap(), process: None };
         redis.start_again().await;
         redis
     }
@@ -28,6 +40,11 @@ impl Redis {
     /// Where it is.
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Where it speaks TLS.
+    pub(crate) fn tls_url(&self) -> String {
+        format!("rediss://127.0.0.1:{}", self.tls.as_ref().expect("it speaks TLS").0)
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -39,6 +56,12 @@ impl Redis {
         let mut command = Command::new("redis-server");
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
         command.arg("--dir").arg(self.folder.path());
+        if let Some((port, certificate, key)) = &self.tls {
+            command
+                .args(["--tls-auth-clients", "no", "--tls-port", &port.to_string(), "--tls-cert-file"])
+                .arg(certificate);
+            command.arg("--tls-key-file").arg(key).arg("--tls-ca-cert-file").arg(certificate);
+        }
         assert!(Command::new("redis-server").arg("--version").output().is_ok(), "no redis-server: {SETUP}");
         self.process = Some(Process::start(command));
         for _ in 0..500 {

@@ -37,6 +37,13 @@ pub(super) fn processes_of(server: u32, memory_mib: u64) -> Vec<(u32, Vec<u32>)>
     found.map(|pid| (pid, children(pid))).collect()
 }
 
+/// How much a process yields to others.
+fn niceness(pid: u32) -> i32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // Behind the name: state, parent, … and the niceness as the 17th.
+    stat.rsplit_once(") ").unwrap().1.split(' ').nth(16).unwrap().parse().unwrap()
+}
+
 /// Waits until a process has ended; it may be there still, until it is reaped.
 pub(super) async fn gone(pid: u32) {
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -103,6 +110,7 @@ async fn a_run_that_takes_all_memory_is_told_and_the_next_one_is_fine() {
     let workers = workers(&options(JolieOptions { workers: 2, cpu_ms: 20_000, ..patient() })).await;
     let greedy = incoming(&workers, 2, "main { s = \"0123456789\"; while( true ) { s = s + s } }").await;
     assert_eq!(failure(&greedy).0, FailureKind::HeapLimit, "{greedy:?}");
+    assert!(greedy.cpu_micros >= 10_000, "what it used counts: {greedy:?}");
     assert_eq!(answer(&incoming(&workers, 2, &answering("", "\"here\"")).await), "here");
     workers.stop().await;
 }
@@ -114,7 +122,9 @@ async fn a_run_that_does_nothing_is_killed_at_the_wall_limit_and_its_java_goes_w
     let hangs = "main { linkIn( never ) }";
     let (hang, before) = tokio::join!(incoming(&workers, 2, hangs), async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        processes(131)
+        let found = processes(131);
+        assert!(found.iter().flat_map(|(_, java)| java).all(|java| niceness(*java) == 10), "{found:?}");
+        found
     });
     assert_eq!(failure(&hang).0, FailureKind::WorkerKilled);
     assert!(begin.elapsed() >= Duration::from_secs(3));
@@ -176,10 +186,22 @@ async fn a_message_of_any_length_goes_in_and_an_output_has_a_bound() {
     // No argument of a program could be so long: all of it control characters, six bytes each in JSON.
     let ran = workers.run(job(2, Direction::Incoming, &length, &"\u{1}".repeat(BODY))).await;
     assert_eq!(answer(&ran), BODY.to_string());
-    let prints = "include \"console.iol\"\nmain { s = \"0123456789\"; while( i < 16 ) { s = s + s; i++ }; println@Console( s )() }";
-    let (kind, detail) = (FailureKind::BadResult, "it printed more than");
-    let ran = incoming(&workers, 2, prints).await;
-    assert!(failure(&ran).0 == kind && failure(&ran).1.starts_with(detail), "{ran:?}");
+    // What docs/scripts.md says: six times a message, and 72 KiB. All lines count, and what ends them.
+    let result = r#"{"action":"FORWARD","reply":{"to":1,"message":"here"}}"#;
+    let filler = BODY * 6 + 72 * 1024 - 2 - result.len();
+    let printing = |filler: usize| {
+        let result = result.replace('"', "\\\"");
+        format!(
+            "include \"console.iol\"\ninclude \"string_utils.iol\"\nmain {{ s = \"0123456789\"; while( i < 16 ) {{ s = s + s; \
+             i++ }}; substring@StringUtils( s {{ .begin = 0, .end = {filler} }} )( f ); println@Console( f )(); \
+             println@Console( \"{result}\" )() }}"
+        )
+    };
+    let ran = incoming(&workers, 2, &printing(filler)).await;
+    assert_eq!(answer(&ran), "here");
+    let ran = incoming(&workers, 2, &printing(filler + 1)).await;
+    let (kind, detail) = failure(&ran);
+    assert!(kind == FailureKind::BadResult && detail.starts_with("it printed more than"), "{ran:?}");
     workers.stop().await;
 }
 

@@ -121,6 +121,9 @@ fn a_fault_is_told_by_its_name() {
     assert_eq!(fault("[script.ol] Thrown unhandled fault: Bad\nContent (if any):string = \"x\""), "Bad:string = \"x\"");
     assert_eq!(fault("something else"), "something else");
     assert_eq!(fault("java.lang.Error: no\n\tat jolie.Interpreter\n\tat jolie.Other"), "java.lang.Error: no");
+    let drawn =
+        "Thrown unhandled fault: IOException\nContent (if any):string = \"no\"\n╰─── stackTrace:string = \"java.io…";
+    assert_eq!(fault(drawn), "IOException:string = \"no\"");
 }
 
 #[test]
