@@ -102,6 +102,8 @@ test('the desktop is told of what comes while one looks elsewhere, on whatever s
     Object.assign(window, { Notification: Told, shown });
   });
   await who.page.goto(`${server.url}/settings`);
+  // What came before the page listened is in the list, and is not told.
+  await expect(who.page.locator('[data-connection="open"]')).toBeAttached();
   const shown = () => who.page.evaluate(() => (window as unknown as { shown: string[] }).shown);
   await server.send(bea, [ada.id], 'Are you there?');
   await expect.poll(shown).toEqual(['bea: Are you there?']);

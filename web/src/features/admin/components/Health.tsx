@@ -10,7 +10,7 @@ import { words } from '@/lib/api.ts';
 import { ago } from '@/lib/format.ts';
 
 import { nodesThere, switchedOffScripts } from '../api/admin.ts';
-import { complaints } from './complaints.ts';
+import { complaints, remarks } from './complaints.ts';
 
 export function Health() {
   const nodes = useQuery(nodesThere);
@@ -18,7 +18,7 @@ export function Health() {
   const languages = useQuery(languagesOffered);
   if (nodes.isPending || off.isPending) return <Loading />;
   const error = nodes.error ?? off.error;
-  const found = complaints(nodes.data, error ? words(error) : undefined, languages.data);
+  const found = complaints(nodes.data, error ? words(error) : undefined);
   const scripts = off.data ?? [];
   return (
     <>
@@ -26,6 +26,7 @@ export function Health() {
         <ul className="health">
           {found.map((text) => <li key={text}><Icon name="alert" />{text}</li>)}
           {found.length === 0 && <li className="fine"><Icon name="check" />The server answers, every stage runs, no node is stopping.</li>}
+          {remarks(languages.data).map((text) => <li key={text} className="remark">{text}</li>)}
         </ul>
       </section>
       <section className="card stack" aria-labelledby="off">

@@ -1,4 +1,4 @@
-/** From what the nodes tell to what is wrong, in sentences. */
+/** From what the nodes tell to what is wrong, in sentences; and what is not there but need not be. */
 
 import type { Schemas } from '@/lib/api.ts';
 
@@ -8,7 +8,7 @@ type Language = Pick<Schemas['LanguageBody'], 'name' | 'available' | 'reason'>;
 /** Without one of these somewhere, messages lie or nobody gets in. */
 const NEEDED = ['gateway', 'outgoing', 'incoming', 'auto-reply', 'router'];
 
-export function complaints(nodes: readonly Node[] | undefined, trouble: string | undefined, languages: readonly Language[] = []): string[] {
+export function complaints(nodes: readonly Node[] | undefined, trouble: string | undefined): string[] {
   const found: string[] = [];
   if (trouble) found.push(`It cannot be told how the nodes are: ${trouble}`);
   if (nodes) {
@@ -20,8 +20,10 @@ export function complaints(nodes: readonly Node[] | undefined, trouble: string |
     const versions = [...new Set(nodes.map((node) => node.version))];
     if (versions.length > 1) found.push(`The nodes run different versions: ${versions.join(', ')}.`);
   }
-  for (const one of languages.filter((language) => !language.available)) {
-    found.push(`Scripts in ${one.name} do not run here: ${one.reason ?? 'no reason is known'}.`);
-  }
   return found;
+}
+
+/** A server without one of its languages is well: it was not asked to have it. */
+export function remarks(languages: readonly Language[] = []): string[] {
+  return languages.filter((one) => !one.available).map((one) => `Scripts in ${one.name} do not run here: ${one.reason ?? 'no reason is known'}.`);
 }
