@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::bridge::Bridge;
-use super::presence::{Presence, Seen};
+use super::presence::{MAX_PEERS, Presence, Seen};
 use super::registry::{Registry, WhoIsHere};
 use super::tell::tell;
 use crate::cluster::Cluster;
@@ -22,8 +22,6 @@ const LOOK: Duration = Duration::from_secs(1);
 const RETURN: Duration = Duration::from_secs(5);
 /// Time between two users: at most 200 a second are looked after.
 const PACE: Duration = Duration::from_millis(5);
-/// People of one user who are looked at.
-const MAX_PEERS: u32 = 500;
 
 /// Looks for as long as the node lives.
 pub async fn keep_looking(cluster: Cluster, store: Store, registry: Addr<Registry>) {

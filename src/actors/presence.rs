@@ -13,8 +13,8 @@ use crate::store::Store;
 
 /// Comings and goings that wait at most; more are not announced.
 pub const MAILBOX: usize = 1024;
-/// People who are told of one coming or going.
-const MAX_PEERS: u32 = 500;
+/// People of one user who are told of a coming or going, or looked at.
+pub(super) const MAX_PEERS: u32 = 500;
 /// Announcements under way at once; more are shed.
 const MAX_RUNNING: usize = 32;
 /// Somebody who is back within this time has not been away.

@@ -20,6 +20,8 @@ use crate::store::inbox::{Assigned, Placed, Placement, assign, participants_text
 
 mod at_once;
 
+type PgQuery<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
 /// How often a transaction that gave way to another one is done again at once.
 const TRIES: usize = 5;
 
@@ -157,17 +159,29 @@ async fn give_back(lease: &mut Lease, places: &[(UserId, i64)]) -> Result<(), Er
     Ok(())
 }
 
+/// Messages with their positions in the batch, which begin with 1 as in an array, in the order in which they are locked.
+fn by_uid<'a>(messages: impl Iterator<Item = (i32, &'a Placement)>) -> Vec<(i32, &'a Placement)> {
+    let mut sorted: Vec<(i32, &Placement)> = messages.collect();
+    sorted.sort_unstable_by_key(|(_, placement)| placement.message_uid);
+    sorted
+}
+
+/// Their columns: position, uid, conversation, sender, body, whether it is automatic, time.
+fn bind_messages<'q>(query: PgQuery<'q>, sorted: &[(i32, &'q Placement)]) -> PgQuery<'q> {
+    let messages = || sorted.iter().map(|(_, placement)| *placement);
+    query
+        .bind(sorted.iter().map(|(n, _)| *n).collect::<Vec<i32>>())
+        .bind(messages().map(|placement| placement.message_uid.0).collect::<Vec<Uuid>>())
+        .bind(messages().map(|placement| placement.conversation_id.0).collect::<Vec<Uuid>>())
+        .bind(messages().map(|placement| placement.sender_id.0).collect::<Vec<i64>>())
+        .bind(messages().map(|placement| placement.message_body.as_bytes()).collect::<Vec<&[u8]>>())
+        .bind(messages().map(|placement| placement.from_auto_reply).collect::<Vec<bool>>())
+        .bind(messages().map(|placement| placement.sent_at.timestamp_millis()).collect::<Vec<i64>>())
+}
+
 /// Inserts what is not there yet; an id for each that is new, ascending in the order of the batch.
 async fn insert_messages(lease: &mut Lease, batch: &[Placement], first: &[bool]) -> Result<Vec<Option<i64>>, Error> {
-    let mut sorted: Vec<(usize, &Placement)> = batch.iter().enumerate().filter(|(n, _)| first[*n]).collect();
-    sorted.sort_unstable_by_key(|(_, placement)| placement.message_uid);
-    // Positions in an array begin with 1.
-    let positions = sorted.iter().map(|(n, _)| i32::try_from(n + 1).unwrap_or(i32::MAX)).collect::<Vec<i32>>();
-    let of = |pick: fn(&Placement) -> Uuid| sorted.iter().map(|(_, placement)| pick(placement)).collect::<Vec<Uuid>>();
-    let number =
-        |pick: fn(&Placement) -> i64| sorted.iter().map(|(_, placement)| pick(placement)).collect::<Vec<i64>>();
-    let bodies: Vec<&[u8]> = sorted.iter().map(|(_, placement)| placement.message_body.as_bytes()).collect();
-    let automatic: Vec<bool> = sorted.iter().map(|(_, placement)| placement.from_auto_reply).collect();
+    let sorted = by_uid((1..).zip(batch).zip(first).filter(|(_, first)| **first).map(|(message, _)| message));
     let query = sqlx::query(
         "INSERT INTO messages (id, message_uid, conversation_id, sender_id, message_body, from_auto_reply, sent_at)
          SELECT (ARRAY(SELECT nextval('messages_id_seq') FROM generate_series(1, $8)))[m.n], m.message_uid,
@@ -176,15 +190,7 @@ async fn insert_messages(lease: &mut Lease, batch: &[Placement], first: &[bool])
            AS m (n, message_uid, conversation_id, sender_id, message_body, from_auto_reply, sent_at)
          ON CONFLICT (message_uid) DO NOTHING RETURNING message_uid, id",
     );
-    let query = query
-        .bind(positions)
-        .bind(of(|placement| placement.message_uid.0))
-        .bind(of(|placement| placement.conversation_id.0))
-        .bind(number(|placement| placement.sender_id.0))
-        .bind(bodies)
-        .bind(automatic)
-        .bind(number(|placement| placement.sent_at.timestamp_millis()))
-        .bind(i64::try_from(batch.len()).unwrap_or(i64::MAX));
+    let query = bind_messages(query, &sorted).bind(i64::try_from(batch.len()).unwrap_or(i64::MAX));
     let rows = within(lease.limit, query.fetch_all(lease.connection()?)).await?;
     let given = rows.iter().map(|row| Ok((MessageUid(row.try_get(0)?), row.try_get(1)?)));
     let given = given.collect::<Result<HashMap<MessageUid, i64>, sqlx::Error>>()?;

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use sqlx::Row as _;
 use uuid::Uuid;
 
+use super::{bind_messages, by_uid};
 use crate::ids::{ConversationId, Seq, UserId};
 use crate::store::Error;
 use crate::store::connection::{Lease, within};
@@ -35,9 +36,7 @@ pub(super) async fn write(lease: &mut Lease, batch: &[Placement]) -> Result<Vec<
     let users: HashMap<UserId, i64> = counts.keys().copied().zip(1..).collect();
     let head_of = |user: &UserId| users.get(user).copied().unwrap_or_default();
     let wanted_of = |user: &UserId| counts.get(user).copied().unwrap_or_default();
-    let mut sorted: Vec<(i64, &Placement)> = (1..).zip(batch).collect();
-    sorted.sort_unstable_by_key(|(_, placement)| placement.message_uid);
-    let messages = || sorted.iter().map(|(_, placement)| *placement);
+    let sorted = by_uid((1..).zip(batch));
 
     let query = sqlx::query(
         "WITH moved AS (
@@ -53,7 +52,7 @@ pub(super) async fn write(lease: &mut Lease, batch: &[Placement]) -> Result<Vec<
          ), written AS (
            INSERT INTO messages (id, message_uid, conversation_id, sender_id, message_body, from_auto_reply, sent_at)
            SELECT given.id[m.n], m.message_uid, m.conversation_id, m.sender_id, m.message_body, m.from_auto_reply, m.sent_at
-           FROM given, UNNEST($4::bigint[], $5::uuid[], $6::uuid[], $7::bigint[], $8::bytea[], $9::boolean[], $10::bigint[])
+           FROM given, UNNEST($4::int[], $5::uuid[], $6::uuid[], $7::bigint[], $8::bytea[], $9::boolean[], $10::bigint[])
              AS m (n, message_uid, conversation_id, sender_id, message_body, from_auto_reply, sent_at)
          ), placed AS (
            INSERT INTO inbox (user_id, seq, message_id, conversation_id)
@@ -66,14 +65,8 @@ pub(super) async fn write(lease: &mut Lease, batch: &[Placement]) -> Result<Vec<
     let query = query
         .bind(counts.keys().map(|user| user.0).collect::<Vec<i64>>())
         .bind(counts.values().copied().collect::<Vec<i64>>())
-        .bind(i64::try_from(batch.len()).unwrap_or(i64::MAX))
-        .bind(sorted.iter().map(|(n, _)| *n).collect::<Vec<i64>>())
-        .bind(messages().map(|placement| placement.message_uid.0).collect::<Vec<Uuid>>())
-        .bind(messages().map(|placement| placement.conversation_id.0).collect::<Vec<Uuid>>())
-        .bind(messages().map(|placement| placement.sender_id.0).collect::<Vec<i64>>())
-        .bind(messages().map(|placement| placement.message_body.as_bytes()).collect::<Vec<&[u8]>>())
-        .bind(messages().map(|placement| placement.from_auto_reply).collect::<Vec<bool>>())
-        .bind(messages().map(|placement| placement.sent_at.timestamp_millis()).collect::<Vec<i64>>())
+        .bind(i64::try_from(batch.len()).unwrap_or(i64::MAX));
+    let query = bind_messages(query, &sorted)
         .bind(rows.iter().map(|(user, ..)| user.0).collect::<Vec<i64>>())
         .bind(rows.iter().map(|(user, ..)| head_of(user)).collect::<Vec<i64>>())
         .bind(rows.iter().map(|(user, seq, ..)| wanted_of(user) - seq.0).collect::<Vec<i64>>())
