@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::scripts::Error;
+use super::scripts::{Error, within};
 use crate::script::protocol::RunLimits;
 
 /// How scripts in Jolie are run.
@@ -54,7 +54,7 @@ impl JolieOptions {
     /// # Errors
     /// The first key that cannot be.
     pub(super) fn check(&self) -> Result<(), Error> {
-        let bounds: [(&'static str, u64, u64, u64); 7] = [
+        within(&[
             ("jolie.workers", self.workers as u64, 0, 256),
             ("jolie.memory_mib", self.memory_mib, 96, 4096),
             ("jolie.cpu_ms", self.cpu_ms, 20, 60_000),
@@ -62,12 +62,7 @@ impl JolieOptions {
             ("jolie.runs", self.runs.into(), 1, 1_000_000),
             ("jolie.idle_seconds", self.idle_seconds, 1, 86_400),
             ("jolie.budget_cpu_ms", self.budget_cpu_ms, 1, 3_600_000),
-        ];
-        for (key, value, least, most) in bounds {
-            if !(least..=most).contains(&value) {
-                return Err(Error { key, detail: format!("must be from {least} to {most}") });
-            }
-        }
+        ])?;
         if self.wall_ms <= self.cpu_ms {
             let detail = format!("must be over scripts.jolie.cpu_ms, {}", self.cpu_ms);
             return Err(Error { key: "jolie.wall_ms", detail });

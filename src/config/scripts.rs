@@ -124,7 +124,7 @@ impl ScriptsOptions {
     /// # Errors
     /// The first key that cannot be.
     pub fn check(&self) -> Result<(), Error> {
-        let bounds: [(&'static str, u64, u64, u64); 19] = [
+        within(&[
             ("workers", self.workers as u64, 0, 256),
             ("max_source_bytes", self.max_source_bytes as u64, 1, 1024 * 1024),
             ("max_versions", self.max_versions.into(), 2, 10_000),
@@ -144,12 +144,7 @@ impl ScriptsOptions {
             ("idle_seconds", self.idle_seconds, 1, 86_400),
             ("states_mib", self.states_mib, 16, 1 << 20),
             ("requests_per_minute", self.requests_per_minute.into(), 1, 10_000),
-        ];
-        for (key, value, least, most) in bounds {
-            if !(least..=most).contains(&value) {
-                return Err(Error { key, detail: format!("must be from {least} to {most}") });
-            }
-        }
+        ])?;
         if self.wall_ms <= self.cpu_ms {
             return Err(Error { key: "wall_ms", detail: format!("must be over scripts.cpu_ms, {}", self.cpu_ms) });
         }
@@ -208,6 +203,14 @@ impl ScriptsOptions {
     #[must_use]
     pub fn shared_workers(&self, processors: usize) -> usize {
         if self.workers == 0 { (processors / 2).max(1) } else { self.workers }
+    }
+}
+
+/// Whether each key's value is from the first to the last of its bounds.
+pub(super) fn within(bounds: &[(&'static str, u64, u64, u64)]) -> Result<(), Error> {
+    match bounds.iter().find(|(_, value, least, most)| !(least..=most).contains(&value)) {
+        Some((key, _, least, most)) => Err(Error { key, detail: format!("must be from {least} to {most}") }),
+        None => Ok(()),
     }
 }
 

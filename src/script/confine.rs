@@ -27,7 +27,7 @@ const DESCRIPTORS: u64 = 3;
 /// The stack of the one thread. The interpreter and its parser count their own depth.
 const STACK_BYTES: u64 = 16 * 1024 * 1024;
 /// The newest Landlock that this was written for; an older kernel enforces what it knows of it.
-pub(super) const LANDLOCK: ABI = ABI::V7;
+const LANDLOCK: ABI = ABI::V7;
 
 /// The system calls of a worker; every other one kills it.
 pub const ALLOWED_CALLS: &[i64] = &[
@@ -93,32 +93,45 @@ impl Confined {
 #[must_use]
 pub fn confine(root: bool, keeping: Keeping<'_>) -> Confined {
     let mut confinement = Confinement::default();
-    let mut missing = Vec::new();
-    let mut did = |what: &str, done: Result<(), String>| match done {
-        Ok(()) => true,
-        Err(why) => {
-            missing.push(format!("{what}: {why}"));
-            false
-        }
-    };
+    let mut steps = Steps::default();
     let address_space = address_space();
-    did("inherited descriptors", close_inherited(keeping.descriptors));
+    steps.done("inherited descriptors", close_inherited(keeping.descriptors));
     if root {
-        confinement.nobody = did("nobody", become_nobody());
+        confinement.nobody = steps.done("nobody", become_nobody());
     }
     // After the change of user, which undoes both.
-    did("death with the server", set_parent_process_death_signal(Some(Signal::KILL)).map_err(words));
-    did("no dumps", set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(words));
-    did("no new privileges", rustix::thread::set_no_new_privs(true).map_err(words));
-    match landlock(keeping.signals) {
-        Ok(abi) => confinement.landlock = abi,
-        Err(why) => _ = did("landlock", Err(why)),
-    }
-    confinement.rlimits = did("resource limits", limit_resources());
+    steps.done("death with the server", set_parent_process_death_signal(Some(Signal::KILL)).map_err(words));
+    steps.done("no dumps", set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(words));
+    steps.done("no new privileges", rustix::thread::set_no_new_privs(true).map_err(words));
+    confinement.landlock = steps.landlock(landlock(keeping.signals));
+    confinement.rlimits = steps.done("resource limits", limit_resources());
     // Last: it forbids everything above.
-    confinement.seccomp = did("seccomp", filter(keeping.calls).and_then(|filter| apply_filter(&filter).map_err(words)));
-    confinement.missing = missing;
+    let filtered = filter(keeping.calls).and_then(|filter| apply_filter(&filter).map_err(words));
+    confinement.seccomp = steps.done("seccomp", filtered);
+    confinement.missing = steps.missing;
     Confined { confinement, address_space }
+}
+
+/// Steps of a confinement, and what could not be done of them.
+#[derive(Debug, Default)]
+pub(super) struct Steps {
+    /// In words.
+    pub(super) missing: Vec<String>,
+}
+
+impl Steps {
+    /// Whether it was done.
+    pub(super) fn done(&mut self, what: &str, done: Result<(), String>) -> bool {
+        done.map_err(|why| self.missing.push(format!("{what}: {why}"))).is_ok()
+    }
+
+    /// The version of Landlock in force; 0: none.
+    pub(super) fn landlock(&mut self, done: Result<u32, String>) -> u32 {
+        done.unwrap_or_else(|why| {
+            self.missing.push(format!("landlock: {why}"));
+            0
+        })
+    }
 }
 
 pub(super) fn words(error: impl std::fmt::Display) -> String {
@@ -157,21 +170,25 @@ pub(super) fn become_nobody() -> Result<(), String> {
     setresuid(user, user, user).map_err(words)
 }
 
-/// Handles every right that it knows, and grants none, except perhaps signals.
+/// Allows nothing, except perhaps signals.
 fn landlock(signals: bool) -> Result<u32, String> {
     let others: BitFlags<Scope> = Scope::AbstractUnixSocket.into();
-    let rules = Ruleset::default()
+    enforce(nothing_allowed(if signals { others } else { others | Scope::Signal })?)
+}
+
+/// Rules that handle every right that Landlock knows of and grant none, and keep this process from others in `scope`.
+pub(super) fn nothing_allowed(scope: BitFlags<Scope>) -> Result<RulesetCreated, String> {
+    Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(LANDLOCK))
         .and_then(|rules| rules.handle_access(AccessNet::from_all(LANDLOCK)))
-        .and_then(|rules| rules.scope(if signals { others } else { others | Scope::Signal }))
+        .and_then(|rules| rules.scope(scope))
         .and_then(Ruleset::create)
-        .map_err(words)?;
-    landlock_abi(rules)
+        .map_err(words)
 }
 
 /// Puts these rules in force; says by which version of the kernel's.
-pub(super) fn landlock_abi(rules: RulesetCreated) -> Result<u32, String> {
+pub(super) fn enforce(rules: RulesetCreated) -> Result<u32, String> {
     let status = rules.restrict_self().map_err(words)?;
     match (status.ruleset, status.landlock) {
         (RulesetStatus::NotEnforced, _) => Err("the kernel has none".to_owned()),

@@ -71,12 +71,12 @@ impl Jolie {
 
     fn judge(&self, direction: Direction, answer: &Answer) -> (Result<super::call::Wanted, Failure>, Prints) {
         let printed = contract::printed(&answer.printed, &self.limits);
-        let words = bounded(answer.words.trim());
+        let words = contract::bounded(answer.words.trim(), WORDS_BYTES);
         let outcome = match answer.status {
             Status::Done => contract::wanted(direction, printed.result, &self.limits),
-            Status::Fault => Err(Failure::new(FailureKind::Error, contract::fault(&words))),
+            Status::Fault => Err(Failure::new(FailureKind::Error, contract::fault(words))),
             Status::Refused => {
-                let (detail, line) = contract::refusal(&words);
+                let (detail, line) = contract::refusal(words);
                 Err(Failure { kind: FailureKind::Compile, detail, line })
             }
             Status::Output => {
@@ -96,7 +96,8 @@ impl Engine for Jolie {
         }
         let place = |n: i32| u32::try_from(n).unwrap_or(0).max(1);
         let (line, column) = (place(answer.line), place(answer.column));
-        Ok(vec![Diagnostic { severity: Severity::Error, line, column, message: bounded(answer.words.trim()) }])
+        let message = contract::bounded(answer.words.trim(), WORDS_BYTES).to_owned();
+        Ok(vec![Diagnostic { severity: Severity::Error, line, column, message }])
     }
 
     fn run(&mut self, call: Call<'_>) -> Option<Ran> {
@@ -134,12 +135,4 @@ impl Engine for Jolie {
     fn is_spent(&self) -> bool {
         self.jvm.is_spent()
     }
-}
-
-fn bounded(words: &str) -> String {
-    let mut end = words.len().min(WORDS_BYTES);
-    while !words.is_char_boundary(end) {
-        end -= 1;
-    }
-    words.get(..end).unwrap_or_default().to_owned()
 }

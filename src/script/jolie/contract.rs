@@ -79,12 +79,9 @@ fn keep(lines: &[&str], limits: &RunLimits) -> Prints {
     prints
 }
 
-fn bounded(text: &str, most: usize) -> &str {
-    let mut end = text.len().min(most);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.get(..end).unwrap_or_default()
+/// As much of it as fits into so many bytes.
+pub(super) fn bounded(text: &str, most: usize) -> &str {
+    text.get(..text.floor_char_boundary(most)).unwrap_or_default()
 }
 
 /// A fault as its owner knows it: by the name that was thrown.

@@ -9,21 +9,18 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use landlock::{
-    Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset,
-    RulesetAttr as _, RulesetCreatedAttr as _, Scope,
-};
+use landlock::{AccessFs, PathBeneath, PathFd, RulesetCreatedAttr as _, Scope};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Uid, chdir, getgid, getuid, pivot_root};
-use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
+use rustix::process::{Resource, Signal, set_parent_process_death_signal};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
     apply_filter,
 };
 
 use super::home::Home;
-use crate::script::confine::{become_nobody, close_inherited, landlock_abi, lower, words};
+use crate::script::confine::{Steps, become_nobody, close_inherited, enforce, lower, nothing_allowed, words};
 use crate::script::protocol::Confinement;
 
 /// Where the folder of the interpreter is in a view of its own.
@@ -148,34 +145,24 @@ pub fn isolate() -> Result<(), String> {
 #[must_use]
 pub fn enter(home: &Home, isolated: bool, as_root: bool, memory: u64) -> (Confinement, PathBuf) {
     let mut confinement = Confinement::default();
-    let mut missing = Vec::new();
-    let mut did = |what: &str, done: Result<(), String>| match done {
-        Ok(()) => true,
-        Err(why) => {
-            missing.push(format!("{what}: {why}"));
-            false
-        }
-    };
-    did("inherited descriptors", close_inherited(&[]));
-    confinement.view = isolated && did("a view of files of its own", narrow_view(home));
+    let mut steps = Steps::default();
+    steps.done("inherited descriptors", close_inherited(&[]));
+    confinement.view = isolated && steps.done("a view of files of its own", narrow_view(home));
     let seen_at = if confinement.view { PathBuf::from(SEEN_AT) } else { home.path.clone() };
-    let became_nobody = as_root && did("nobody", become_nobody());
-    let alone = did("users of its own", unshare(CloneFlags::CLONE_NEWUSER).map_err(words));
+    let became_nobody = as_root && steps.done("nobody", become_nobody());
+    let alone = steps.done("users of its own", unshare(CloneFlags::CLONE_NEWUSER).map_err(words));
     confinement.nobody = became_nobody || alone;
     // After the change of user, which undoes it.
-    did("death with the worker", set_parent_process_death_signal(Some(Signal::KILL)).map_err(words));
-    did("no new privileges", rustix::thread::set_no_new_privs(true).map_err(words));
-    match landlock(&seen_at, &home.libraries) {
-        Ok(abi) => confinement.landlock = abi,
-        Err(why) => _ = did("landlock", Err(why)),
-    }
-    did("the folder to work in", chdir(&seen_at).map_err(words));
-    confinement.rlimits = did("resource limits", limit_resources(memory));
+    steps.done("death with the worker", set_parent_process_death_signal(Some(Signal::KILL)).map_err(words));
+    steps.done("no new privileges", rustix::thread::set_no_new_privs(true).map_err(words));
+    confinement.landlock = steps.landlock(landlock(&seen_at, &home.libraries));
+    steps.done("the folder to work in", chdir(&seen_at).map_err(words));
+    confinement.rlimits = steps.done("resource limits", limit_resources(memory));
     // Threads are counted by user, and users by namespace: elsewhere others would be counted with it.
-    confinement.rlimits &= !alone || did("a number of threads", lower(&[(Resource::Nproc, THREADS)]));
+    confinement.rlimits &= !alone || steps.done("a number of threads", lower(&[(Resource::Nproc, THREADS)]));
     // Last: it forbids most of the above.
-    confinement.seccomp = did("seccomp", filter());
-    confinement.missing = missing;
+    confinement.seccomp = steps.done("seccomp", filter());
+    confinement.missing = steps.missing;
     (confinement, seen_at)
 }
 
@@ -232,26 +219,16 @@ fn show(what: &Path, place: &Path, more: MsFlags) -> Result<(), String> {
 fn landlock(home: &Path, libraries: &[PathBuf]) -> Result<u32, String> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let execute = AccessFs::ReadFile | AccessFs::Execute;
-    let (abi, everything) = (crate::script::confine::LANDLOCK, AccessFs::from_all(crate::script::confine::LANDLOCK));
-    let rules = Ruleset::default()
-        .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(everything)
-        .and_then(|rules| rules.handle_access(AccessNet::from_all(abi)))
-        .and_then(|rules| rules.scope(Scope::AbstractUnixSocket | Scope::Signal))
-        .and_then(Ruleset::create)
-        .map_err(words)?;
-    let granted: Vec<(PathBuf, BitFlags<AccessFs>)> =
-        [(home.to_owned(), read), (home.join("runtime/bin/java"), execute)]
-            .into_iter()
-            .chain(libraries.iter().map(|library| (library.clone(), execute)))
-            .chain(DEVICES.iter().map(|device| (PathBuf::from(device), AccessFs::ReadFile.into())))
-            .collect();
-    let mut rules = rules;
+    let mut rules = nothing_allowed(Scope::AbstractUnixSocket | Scope::Signal)?;
+    let granted = [(home.to_owned(), read), (home.join("runtime/bin/java"), execute)]
+        .into_iter()
+        .chain(libraries.iter().map(|library| (library.clone(), execute)))
+        .chain(DEVICES.iter().map(|device| (PathBuf::from(device), AccessFs::ReadFile.into())));
     for (path, access) in granted {
         let beneath = PathBeneath::new(PathFd::new(&path).map_err(words)?, access);
         rules = rules.add_rule(beneath).map_err(words)?;
     }
-    landlock_abi(rules)
+    enforce(rules)
 }
 
 fn limit_resources(memory: u64) -> Result<(), String> {
@@ -265,10 +242,7 @@ fn limit_resources(memory: u64) -> Result<(), String> {
         (Resource::Data, memory),
         (Resource::As, memory.saturating_add(RESERVED_BYTES)),
         (Resource::Cpu, LIFETIME_SECONDS),
-    ])?;
-    // The kernel gives a second to say farewell with the soft limit of processor time.
-    let most = Some(LIFETIME_SECONDS);
-    setrlimit(Resource::Cpu, Rlimit { current: most, maximum: most }).map_err(words)
+    ])
 }
 
 /// Two filters, of which the stricter counts: one that has the C library make threads by `clone`, whose arguments can be

@@ -151,11 +151,7 @@ impl Budget {
 pub(super) fn bounded(bytes: &[u8], most: usize) -> String {
     let mut text = String::from_utf8_lossy(bytes.get(..most).unwrap_or(bytes)).into_owned();
     // What stands in for a byte that is no text is longer than the byte.
-    let mut end = text.len().min(most);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
+    text.truncate(text.floor_char_boundary(most));
     text
 }
 

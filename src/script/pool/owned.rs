@@ -159,6 +159,14 @@ fn provide(places: &mut [Place], waiting: usize) -> bool {
     changed
 }
 
+/// Why none can be started, if that is so.
+fn illness(places: &[Place]) -> Option<&str> {
+    places.iter().find_map(|place| match place {
+        Place::Ill(words) => Some(words.as_str()),
+        _ => None,
+    })
+}
+
 /// The place of an owner, or one that is free.
 fn take(places: &mut [Place], owner: UserId, most: u32) -> Option<(usize, u64, mpsc::Sender<Order>)> {
     let takes = |ready: &Ready| ready.runs < most && !ready.orders.is_closed();
@@ -252,13 +260,9 @@ impl Owned {
     fn look(&self, owner: UserId, waiting: usize) -> Result<Option<Taken>, String> {
         let mut places = self.shared.lock();
         let found = take(&mut places, owner, self.shared.keeping.runs);
-        let ill = places.iter().find_map(|place| match place {
-            Place::Ill(words) => Some(words.clone()),
-            _ => None,
-        });
         // Nobody waits for what cannot be started.
-        if let (None, Some(words)) = (&found, ill) {
-            return Err(words);
+        if let (None, Some(words)) = (&found, illness(&places)) {
+            return Err(words.to_owned());
         }
         // Whoever looks waits for changes too: one that is none would wake it for ever.
         if provide(&mut places, if found.is_some() { 0 } else { waiting }) {
@@ -270,10 +274,7 @@ impl Owned {
 
     /// Why none can be started, if that is so.
     pub(super) fn illness(&self) -> Option<String> {
-        self.shared.lock().iter().find_map(|place| match place {
-            Place::Ill(words) => Some(words.clone()),
-            _ => None,
-        })
+        illness(&self.shared.lock()).map(str::to_owned)
     }
 
     /// Waits until nothing is left of them, when they have been told to stop.
