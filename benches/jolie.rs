@@ -11,10 +11,15 @@ use std::time::{Duration, Instant};
 
 use parlor::config::jolie::JolieOptions;
 use parlor::config::scripts::ScriptsOptions;
-use parlor::ids::{ConversationId, UserId};
-use parlor::script::call::{Direction, Input, Language, SourceHash};
+use parlor::ids::UserId;
+use parlor::script::call::{Direction, Language, SourceHash};
 use parlor::script::jolie::home::Home;
 use parlor::script::pool::{Job, Lane, Setup, Workers};
+
+use self::input::input;
+
+#[path = "shared/input.rs"]
+mod input;
 
 const BODY: usize = 65_536;
 /// How long each rate is measured.
@@ -70,16 +75,7 @@ async fn workers(jolie: JolieOptions) -> Workers {
 fn job(owner: i64, language: Language) -> Job {
     let owner = UserId(owner);
     let source = if language == Language::Jolie { JOLIE } else { LUAU };
-    let input = Input {
-        message_body: "Hello there, shall we meet tomorrow at noon?".into(),
-        own_id: owner,
-        sender_id: UserId(1),
-        recipient_ids: vec![owner],
-        from_auto_reply: false,
-        conversation_id: ConversationId::of([owner, UserId(1)]),
-        first_contact: false,
-        sent_at: 1_700_000_000_000,
-    };
+    let input = input(owner);
     let (hash, source, direction) = (SourceHash::of(source), source.into(), Direction::Incoming);
     Job { owner, language, hash, source, direction, input, seed: 7, lane: Lane::Shared }
 }

@@ -15,11 +15,16 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use parlor::ids::{ConversationId, UserId};
+use parlor::ids::UserId;
 use parlor::script::call::{Direction, Input, Language, SourceHash};
 use parlor::script::engine::{Call, Engine as _};
 use parlor::script::luau::Luau;
 use parlor::script::protocol::{self, FromWorker, RunLimits, ToWorker};
+
+use self::input::input;
+
+#[path = "shared/input.rs"]
+mod input;
 
 const DURATION: Duration = Duration::from_secs(2);
 const SOURCE: &str = r#"
@@ -42,19 +47,6 @@ fn limits() -> RunLimits {
         print_lines: 50,
         print_bytes: 8 * 1024,
         states_bytes: 2 << 30,
-    }
-}
-
-fn input(owner: UserId) -> Input {
-    Input {
-        message_body: "Hello there, shall we meet tomorrow at noon?".into(),
-        own_id: owner,
-        sender_id: UserId(1),
-        recipient_ids: vec![owner],
-        from_auto_reply: false,
-        conversation_id: ConversationId::of([owner, UserId(1)]),
-        first_contact: false,
-        sent_at: 1_700_000_000_000,
     }
 }
 

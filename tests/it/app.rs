@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+pub(crate) mod certificate;
 mod http;
 pub(crate) mod kafka;
 pub(crate) mod postgres;
@@ -283,6 +284,15 @@ pub(crate) const SETUP: &str = "run tests/setup.sh once: it puts what this test 
 /// The checkout.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What is in a folder of the repository, by name.
+pub(crate) fn listed(folder: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(root().join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "{folder} is empty");
+    paths
 }
 
 /// Where `tests/setup.sh` put it.

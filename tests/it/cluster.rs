@@ -2,6 +2,11 @@
 //!
 //! `PARLOR_FAULT_SEED` replays a run's faults (not the machine's timing); `PARLOR_SOAK_SECONDS` has them go on so long.
 
+use std::time::Duration;
+
+use crate::crash::checker::Order;
+use crate::crash::load::Habits;
+
 mod backing;
 mod chat;
 mod fault;
@@ -14,6 +19,21 @@ mod upgrade;
 mod watched;
 mod wire;
 mod world;
+
+/// A node that is told to stop has ended within this time: its drain limit, and what a busy machine needs.
+const STOP: Duration = Duration::from_secs(40);
+
+/// Of clients whose nodes go and come on purpose: nothing is broken, they drop nothing, and leave when they are told.
+fn habits(order: Order) -> Habits {
+    Habits {
+        order,
+        rate: 20,
+        drop_one_in: None,
+        patience: Duration::from_secs(90),
+        leaves_when_told: true,
+        ..Habits::default()
+    }
+}
 
 /// Of this run, and said, so that it can be had again.
 fn seed(of: &str) -> u64 {

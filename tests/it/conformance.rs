@@ -4,7 +4,7 @@
 //! A folder of `tests/conformance` has `cases.json`, `script.luau` and `script.ol`. A case is a message, as `try` takes
 //! it, and what it gives: what would be sent, or a kind of failure.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use chrono::DateTime;
 use parlor::config::jolie::JolieOptions;
@@ -15,6 +15,8 @@ use parlor::script::pool::{Job, Lane, Workers};
 use parlor::script::trial::{Sample, Tried};
 use serde_json::{Map, Value, json};
 
+use crate::app::listed;
+
 /// The owner of all scripts here.
 const OWNER: UserId = UserId(2);
 const BODY: usize = 65_536;
@@ -24,13 +26,6 @@ struct Case {
     direction: Direction,
     message: Value,
     gives: Value,
-}
-
-fn folders() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance");
-    let mut folders: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    folders.sort();
-    folders
 }
 
 fn cases(folder: &Path) -> Vec<Case> {
@@ -71,7 +66,7 @@ async fn conforms(workers: &Workers, language: Language) {
     let options = ScriptsOptions::default();
     let mut objections = Vec::new();
     let mut count = 0;
-    for folder in folders() {
+    for folder in listed("tests/conformance") {
         let source = std::fs::read_to_string(folder.join(format!("script.{}", language.ending()))).unwrap();
         for case in cases(&folder) {
             count += 1;

@@ -2,23 +2,15 @@
 //! a section in the handbook and a unit test.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use parlor::metrics::{self, Declared};
 use serde_json::Value;
 
-use crate::app::root;
+use crate::app::{listed, root};
 
 /// What Prometheus puts on every series, and what histograms have.
 const EVERYWHERE: [&str; 3] = ["job", "instance", "le"];
-
-fn files(folder: &str) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(root().join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
-    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    assert!(!files.is_empty(), "{folder} is empty");
-    files
-}
 
 fn yaml(path: &Path) -> Value {
     serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap())
@@ -27,7 +19,7 @@ fn yaml(path: &Path) -> Value {
 
 /// The rules of all groups of all files.
 fn rules() -> Vec<Value> {
-    let files = files("deploy/prometheus/rules").into_iter().map(|path| yaml(&path));
+    let files = listed("deploy/prometheus/rules").into_iter().map(|path| yaml(&path));
     let groups = files.flat_map(|file| file["groups"].as_array().unwrap().clone());
     groups.flat_map(|group| group["rules"].as_array().unwrap().clone()).collect()
 }
@@ -98,7 +90,7 @@ impl Query {
 /// The queries of all dashboards: where, PromQL, legend.
 fn queries() -> Vec<(String, String, String)> {
     let mut queries = Vec::new();
-    for path in files("deploy/grafana/dashboards") {
+    for path in listed("deploy/grafana/dashboards") {
         let board: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         for panel in board["panels"].as_array().unwrap() {
             let place = format!("{}: {}", path.file_name().unwrap().display(), panel["title"]);
@@ -156,7 +148,7 @@ fn every_alert_has_a_runbook_and_a_test_in_which_it_fires() {
     let handbook = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
     let sections: BTreeSet<&str> = handbook.lines().filter_map(|line| line.strip_prefix("### Parlor")).collect();
     let mut fires = BTreeSet::new();
-    for file in files("deploy/prometheus/tests") {
+    for file in listed("deploy/prometheus/tests") {
         for test in yaml(&file)["tests"].as_array().unwrap() {
             for expected in test["alert_rule_test"].as_array().into_iter().flatten() {
                 if !expected["exp_alerts"].as_array().unwrap().is_empty() {

@@ -11,6 +11,8 @@ use parlor::ids::{ConversationId, UserId};
 use parlor::script::call::{Direction, Failure, FailureKind, Input, Language, Ran, SourceHash, Wanted};
 use parlor::script::protocol::{FromWorker, RunLimits, ToWorker};
 
+use crate::app::listed;
+
 mod confined;
 mod server;
 mod worker;
@@ -99,8 +101,9 @@ impl Case {
     }
 }
 
-fn run(number: u64, owner: UserId, direction: Direction, source: &str, body: &str) -> ToWorker {
-    let input = Input {
+/// A message to `owner`, as the owner's script finds it.
+pub(crate) fn input(owner: UserId, body: &str) -> Input {
+    Input {
         message_body: body.into(),
         own_id: owner,
         sender_id: UserId(1),
@@ -109,16 +112,17 @@ fn run(number: u64, owner: UserId, direction: Direction, source: &str, body: &st
         conversation_id: ConversationId::of([owner, UserId(1)]),
         first_contact: false,
         sent_at: 1_700_000_000_000,
-    };
+    }
+}
+
+fn run(number: u64, owner: UserId, direction: Direction, source: &str, body: &str) -> ToWorker {
+    let input = input(owner, body);
     let (language, hash, source) = (Language::Luau, SourceHash::of(source), Some(source.to_owned()));
     ToWorker::Run { number, owner, language, hash, source, direction, input, seed: 7 }
 }
 
 fn all() -> Vec<Case> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hostile");
-    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    paths.iter().map(|path| Case::read(path)).collect()
+    listed("tests/hostile").iter().map(|path| Case::read(path)).collect()
 }
 
 #[test]

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 
 use parlor::config::jolie::JolieOptions;
 use parlor::config::scripts::ScriptsOptions;
-use parlor::ids::{ConversationId, UserId};
-use parlor::script::call::{Direction, Failure, FailureKind, Input, Language, Ran, SourceHash, Wanted};
+use parlor::ids::UserId;
+use parlor::script::call::{Direction, Failure, FailureKind, Language, Ran, SourceHash, Wanted};
 use parlor::script::jolie::home::Home;
 use parlor::script::pool::{Job, Lane, Setup, Workers};
+
+use crate::hostile::input;
 
 mod chat;
 mod confined;
@@ -44,16 +46,7 @@ fn options(jolie: JolieOptions) -> ScriptsOptions {
 
 fn job(owner: i64, direction: Direction, source: &str, body: &str) -> Job {
     let owner = UserId(owner);
-    let input = Input {
-        message_body: body.into(),
-        own_id: owner,
-        sender_id: UserId(1),
-        recipient_ids: vec![owner],
-        from_auto_reply: false,
-        conversation_id: ConversationId::of([owner, UserId(1)]),
-        first_contact: false,
-        sent_at: 1_700_000_000_000,
-    };
+    let input = input(owner, body);
     Job {
         owner,
         language: Language::Jolie,

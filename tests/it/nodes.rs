@@ -1,6 +1,5 @@
 //! Two real nodes on Kafka, Postgres and Redis: whoever is on one reaches whoever is on the other.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use parlor::config::redis::RedisOptions;
@@ -8,6 +7,7 @@ use parlor::config::secret::Secret;
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::app::certificate::Certificate;
 use crate::app::kafka::Kafka;
 use crate::app::postgres::{Database, Postgres};
 use crate::app::redis::Redis;
@@ -185,22 +185,10 @@ async fn without_redis_everything_goes_on_and_it_heals() {
     assert_eq!(late.messages(1).await[0]["messageBody"], "with");
 }
 
-/// An authority of its own, a certificate for this machine that it signed, and the key of that.
-fn certificate(folder: &Path) -> [PathBuf; 3] {
-    const MAKE: &str = "set -e; cd \"$0\"
-        printf subjectAltName=DNS:localhost,IP:127.0.0.1 >names
-        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.pem
-        openssl req -new -newkey rsa:2048 -nodes -subj /CN=localhost -keyout key.pem -out request.pem
-        openssl x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.pem";
-    let made = std::process::Command::new("sh").args(["-c", MAKE]).arg(folder).output().expect("a shell");
-    assert!(made.status.success(), "{made:?}");
-    ["ca.pem", "server.pem", "key.pem"].map(|name| folder.join(name))
-}
-
 #[tokio::test]
 async fn postgres_and_redis_are_spoken_to_in_secret_and_checked_against_their_certificates() {
     let folder = tempfile::tempdir().unwrap();
-    let [ca, certificate, key] = certificate(folder.path());
+    let Certificate { authority: ca, certificate, key } = Certificate::make(folder.path());
     let postgres = Postgres::start(&["fsync=off"]);
     postgres.speak_tls(&certificate, &key);
     let redis = Redis::with_tls(&certificate, &key).await;

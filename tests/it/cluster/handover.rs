@@ -6,34 +6,21 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::seed;
 use super::world::World;
+use super::{STOP, habits, seed};
 use crate::app::{Account, TestApp};
 use crate::crash::checker::Order;
-use crate::crash::load::{Habits, Load};
+use crate::crash::load::Load;
 
-/// A node that is told to stop has ended within this time: its drain limit, and what a busy machine needs.
-const STOP: Duration = Duration::from_secs(40);
 /// A socket that looks for a word of its server does so as often as this.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// Nothing but `stopping` may be what a message is rejected with: nothing is broken here.
-fn habits() -> Habits {
-    Habits {
-        order: Order::Strict,
-        rate: 20,
-        drop_one_in: None,
-        patience: Duration::from_secs(90),
-        leaves_when_told: true,
-        ..Habits::default()
-    }
-}
 
 #[tokio::test]
 async fn a_rolling_restart_under_load_loses_and_repeats_nothing() {
     let seed = seed("rolling");
     let mut world = World::shared(3, &[]).await;
-    let mut load = Load::start(world.server(0), 5, habits(), seed).await;
+    // Nothing but `stopping` may be what a message is rejected with.
+    let mut load = Load::start(world.server(0), 5, habits(Order::Strict), seed).await;
     load.servers_are(world.servers());
     for node in 0..3 {
         load.until_accepted(60).await;
@@ -64,7 +51,7 @@ async fn a_node_that_an_administrator_drains_by_another_hands_over_its_clients_a
     let third = 2;
     let id = world.id_of(third, &root).await;
     world.until_listed(0, &root, &id, true).await;
-    let mut load = Load::start(world.server(third), 5, habits(), seed).await;
+    let mut load = Load::start(world.server(third), 5, habits(Order::Strict), seed).await;
     load.until_accepted(60).await;
     load.servers_are([world.server(0), world.server(1)]);
     world.app(0).post(&format!("admin/nodes/{id}/drain"), Some(&root), &json!({})).await.assert(202);

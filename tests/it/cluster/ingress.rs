@@ -6,30 +6,19 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::nginx::{MOST, Nginx, PROXY, TRUSTED, addresses};
-use super::seed;
 use super::world::World;
+use super::{STOP, habits, seed};
 use crate::app::{TestApp, send_frame};
 use crate::crash::checker::Order;
-use crate::crash::load::{Habits, Load};
-
-/// A node that is told to stop has ended within this time: its drain limit, and what a busy machine needs.
-const STOP: Duration = Duration::from_secs(40);
+use crate::crash::load::Load;
 
 #[tokio::test]
 async fn nodes_are_replaced_one_after_the_other_behind_nginx_and_nothing_is_lost_or_repeated() {
     let seed = seed("ingress");
     let mut world = World::shared(2, &[TRUSTED]).await;
     let nginx = Nginx::start(&addresses(&world), false).await;
-    let habits = Habits {
-        // A request that finds a node gone is answered 502 by nginx, and sent again.
-        order: Order::AsTried,
-        rate: 20,
-        drop_one_in: None,
-        patience: Duration::from_secs(90),
-        leaves_when_told: true,
-        ..Habits::default()
-    };
-    let mut load = Load::start(world.server(0), 5, habits, seed).await;
+    // A request that finds a node gone is answered 502 by nginx, and sent again.
+    let mut load = Load::start(world.server(0), 5, habits(Order::AsTried), seed).await;
     load.addresses_are(vec![nginx.address.clone()]);
     for node in 0..2 {
         load.until_accepted(60).await;

@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::world::World;
+use crate::app::certificate::Certificate;
 use crate::app::lasting_port;
 
 /// `session.max_message_bytes` of these nodes.
@@ -21,17 +22,15 @@ pub(crate) struct Nginx {
     process: Child,
     folder: TempDir,
     pub(crate) address: String,
-    tls: bool,
+    tls: Option<Certificate>,
 }
 
 impl Nginx {
     pub(crate) async fn start(nodes: &[String], tls: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let address = format!("127.0.0.1:{}", lasting_port());
-        if tls {
-            certificate(folder.path());
-        }
-        configure(folder.path(), &address, nodes, tls);
+        let tls = tls.then(|| Certificate::make(folder.path()));
+        configure(folder.path(), &address, nodes, tls.as_ref());
         let program = ["/usr/sbin/nginx", "/usr/bin/nginx"].into_iter().find(|path| Path::new(path).exists());
         let process = Command::new(program.expect("nginx: tests/setup.sh installs it"))
             .arg("-p")
@@ -52,12 +51,12 @@ impl Nginx {
 
     /// Another list of nodes, without a connection lost.
     pub(crate) fn reload(&self, nodes: &[String]) {
-        configure(self.folder.path(), &self.address, nodes, self.tls);
+        configure(self.folder.path(), &self.address, nodes, self.tls.as_ref());
         kill_process(Pid::from_child(&self.process), Signal::HUP).unwrap();
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("{}://{}/{path}", if self.tls { "https" } else { "http" }, self.address)
+        format!("{}://{}/{path}", if self.tls.is_some() { "https" } else { "http" }, self.address)
     }
 
     /// A client that takes the test's own certificate.
@@ -78,12 +77,12 @@ impl Drop for Nginx {
     }
 }
 
-fn configure(folder: &Path, address: &str, nodes: &[String], tls: bool) {
+fn configure(folder: &Path, address: &str, nodes: &[String], tls: Option<&Certificate>) {
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("deploy/ingress/nginx.sh");
     let mut command = Command::new(script);
     command.args(["--listen", address, "--workers", "1", "--max-message-bytes", &MOST.to_string()]);
-    if tls {
-        command.arg("--certificate").arg(folder.join("cert.pem")).arg("--key").arg(folder.join("key.pem"));
+    if let Some(Certificate { certificate, key, .. }) = tls {
+        command.arg("--certificate").arg(certificate).arg("--key").arg(key);
     }
     let made = command.args(nodes).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
@@ -91,17 +90,6 @@ fn configure(folder: &Path, address: &str, nodes: &[String], tls: bool) {
     let text =
         String::from_utf8(made.stdout).unwrap().replace("proxy_pass ", &format!("proxy_bind {PROXY}; proxy_pass "));
     std::fs::write(folder.join("nginx.conf"), text).unwrap();
-}
-
-fn certificate(folder: &Path) {
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout"])
-        .arg(folder.join("key.pem"))
-        .arg("-out")
-        .arg(folder.join("cert.pem"))
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
 /// Where the nodes that run listen.

@@ -9,14 +9,12 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::nginx::{Nginx, TRUSTED, addresses};
-use super::seed;
 use super::world::World;
+use super::{STOP, habits, seed};
 use crate::crash::checker::Order;
-use crate::crash::load::{Habits, Load};
+use crate::crash::load::Load;
 use crate::crash::server::Version;
 
-/// A node that is told to stop has ended within this time: its drain limit, and what a busy machine needs.
-const STOP: Duration = Duration::from_secs(40);
 /// What nobody may be away for longer than.
 const AWAY: Duration = Duration::from_secs(5);
 const NODES: usize = 3;
@@ -99,24 +97,13 @@ async fn replace(world: &mut World, nginx: &Nginx, node: usize, by: &Version) {
     eprintln!("node {node} replaced after {:?}", begun.elapsed());
 }
 
-fn habits() -> Habits {
-    Habits {
-        order: Order::Strict,
-        rate: 20,
-        drop_one_in: None,
-        patience: Duration::from_secs(90),
-        leaves_when_told: true,
-        ..Habits::default()
-    }
-}
-
 #[tokio::test]
 async fn a_cluster_is_upgraded_under_load_behind_nginx_and_nobody_is_away_for_long() {
     let seed = seed("upgrade");
     let Releases { older, newer, newest, _folders } = Releases::new();
     let mut world = World::of(NODES, &[TRUSTED], &older).await;
     let nginx = Nginx::start(&addresses(&world), false).await;
-    let mut load = Load::start(world.server(0), 5, habits(), seed).await;
+    let mut load = Load::start(world.server(0), 5, habits(Order::Strict), seed).await;
     load.addresses_are(vec![nginx.address.clone()]);
     load.until_accepted(100).await;
 

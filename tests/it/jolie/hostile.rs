@@ -3,7 +3,7 @@
 //!
 //! A case begins with `// direction:` and `// expect:`, kinds divided by `|`, then perhaps how the detail begins.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use parlor::config::jolie::JolieOptions;
@@ -12,6 +12,7 @@ use parlor::script::call::{Language, Ran, Severity, Wanted};
 use parlor::script::pool::Workers;
 
 use super::{answering, incoming, job, options, workers};
+use crate::app::listed;
 
 const HOSTILE: i64 = 66;
 const OTHER: i64 = 2;
@@ -30,17 +31,14 @@ struct Case {
 }
 
 fn cases() -> Vec<Case> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hostile-jolie");
-    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    let case = |path: &std::path::PathBuf| {
+    let case = |path: &PathBuf| {
         let source = std::fs::read_to_string(path).unwrap();
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         let expect = source.lines().find_map(|line| line.strip_prefix("// expect: ")).expect("// expect:").to_owned();
         let (kinds, detail) = expect.split_once(' ').unwrap_or((&expect, ""));
         Case { name, kinds: kinds.split('|').map(str::to_owned).collect(), detail: detail.to_owned(), source }
     };
-    paths.iter().map(case).collect()
+    listed("tests/hostile-jolie").iter().map(case).collect()
 }
 
 /// Uploads it as a server would, then runs it.
