@@ -246,6 +246,29 @@ pub struct Prints {
     pub cut: bool,
 }
 
+impl Prints {
+    /// Keeps a line, or as much of it as fits, within so many lines and bytes of all; behind one that was cut, none.
+    pub fn push(&mut self, line: &[u8], most_lines: u32, most_bytes: u32) {
+        let kept: usize = self.lines.iter().map(String::len).sum();
+        let room = (most_bytes as usize).saturating_sub(kept);
+        if self.cut || self.lines.len() >= most_lines as usize || room == 0 && !line.is_empty() {
+            self.cut = true;
+            return;
+        }
+        self.cut = line.len() > room;
+        self.lines.push(bounded(line, room));
+    }
+}
+
+/// These bytes as text of at most so many bytes, whatever they are.
+#[must_use]
+pub fn bounded(bytes: &[u8], most: usize) -> String {
+    let mut text = String::from_utf8_lossy(bytes.get(..most).unwrap_or(bytes)).into_owned();
+    // What stands in for a byte that is no text is longer than the byte.
+    text.truncate(text.floor_char_boundary(most));
+    text
+}
+
 /// What one run came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ran {

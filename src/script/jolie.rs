@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use self::jvm::{Jvm, Stop};
 use self::wire::{Answer, Question, Status};
-use super::call::{Diagnostic, Direction, Failure, FailureKind, Prints, Ran, Severity, SourceHash};
+use super::call::{Diagnostic, Direction, Failure, FailureKind, Prints, Ran, Severity, SourceHash, bounded};
 use super::engine::{Call, Engine};
 use super::protocol::RunLimits;
 use crate::ids::UserId;
@@ -71,12 +71,12 @@ impl Jolie {
 
     fn judge(&self, direction: Direction, answer: &Answer) -> (Result<super::call::Wanted, Failure>, Prints) {
         let printed = contract::printed(&answer.printed, &self.limits);
-        let words = contract::bounded(answer.words.trim(), WORDS_BYTES);
+        let words = bounded(answer.words.trim().as_bytes(), WORDS_BYTES);
         let outcome = match answer.status {
             Status::Done => contract::wanted(direction, printed.result, &self.limits),
-            Status::Fault => Err(Failure::new(FailureKind::Error, contract::fault(words))),
+            Status::Fault => Err(Failure::new(FailureKind::Error, contract::fault(&words))),
             Status::Refused => {
-                let (detail, line) = contract::refusal(words);
+                let (detail, line) = contract::refusal(&words);
                 Err(Failure { kind: FailureKind::Compile, detail, line })
             }
             Status::Output => {
@@ -96,7 +96,7 @@ impl Engine for Jolie {
         }
         let place = |n: i32| u32::try_from(n).unwrap_or(0).max(1);
         let (line, column) = (place(answer.line), place(answer.column));
-        let message = contract::bounded(answer.words.trim(), WORDS_BYTES).to_owned();
+        let message = bounded(answer.words.trim().as_bytes(), WORDS_BYTES);
         Ok(vec![Diagnostic { severity: Severity::Error, line, column, message }])
     }
 

@@ -44,26 +44,18 @@ impl Exporter {
 
     /// Until `stopped`, and then what waits.
     pub(super) async fn run(mut self, mut waiting: mpsc::Receiver<Span>, mut stopped: oneshot::Receiver<()>) {
-        let mut open = true;
         loop {
             let mut batch = Vec::with_capacity(BATCH);
             tokio::select! {
-                _ = &mut stopped, if open => {
-                    open = false;
-                    waiting.close();
-                    continue;
-                }
-                n = waiting.recv_many(&mut batch, BATCH) => if n == 0 { return },
-            }
-            let few = batch.len() < BATCH;
-            self.send(batch).await;
-            if few && open {
-                tokio::select! {
-                    _ = &mut stopped => {
-                        open = false;
+                _ = &mut stopped, if !waiting.is_closed() => waiting.close(),
+                n = waiting.recv_many(&mut batch, BATCH) => {
+                    if n == 0 {
+                        return;
+                    }
+                    self.send(batch).await;
+                    if n < BATCH && !waiting.is_closed() && tokio::time::timeout(GATHER, &mut stopped).await.is_ok() {
                         waiting.close();
                     }
-                    () = tokio::time::sleep(GATHER) => {}
                 }
             }
         }

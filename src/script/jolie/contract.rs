@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::ids::UserId;
-use crate::script::call::{Direction, Failure, FailureKind, Input, Prints, Reply, Wanted};
+use crate::script::call::{Direction, Failure, FailureKind, Input, Prints, Reply, Wanted, bounded};
 use crate::script::protocol::RunLimits;
 
 /// Bytes of a value that are shown to the owner.
@@ -59,29 +59,11 @@ pub fn printed(output: &[u8], limits: &RunLimits) -> Printed {
         lines.remove(at);
         object
     });
-    Printed { result, prints: keep(&lines, limits) }
-}
-
-/// As many lines as may be kept; the last of them cut where its bytes end.
-fn keep(lines: &[&str], limits: &RunLimits) -> Prints {
     let mut prints = Prints::default();
-    let mut room = limits.print_bytes as usize;
     for line in lines {
-        if prints.lines.len() == limits.print_lines as usize || room == 0 && !line.is_empty() {
-            prints.cut = true;
-            break;
-        }
-        let kept = bounded(line, room);
-        room -= kept.len();
-        prints.cut |= kept.len() < line.len();
-        prints.lines.push(kept.to_owned());
+        prints.push(line.as_bytes(), limits.print_lines, limits.print_bytes);
     }
-    prints
-}
-
-/// As much of it as fits into so many bytes.
-pub(super) fn bounded(text: &str, most: usize) -> &str {
-    text.get(..text.floor_char_boundary(most)).unwrap_or_default()
+    Printed { result, prints }
 }
 
 /// A fault as its owner knows it: by the name that was thrown.
@@ -190,7 +172,7 @@ fn shown(value: &Value) -> String {
         Value::Null => "nothing".to_owned(),
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "an object".to_owned(),
-        other => bounded(&other.to_string(), SHOWN_BYTES).to_owned(),
+        other => bounded(other.to_string().as_bytes(), SHOWN_BYTES),
     }
 }
 

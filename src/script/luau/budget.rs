@@ -1,7 +1,7 @@
 //! What one run may use and print, kept where the interpreter's interrupt reaches it.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use mlua::{Lua, VmState};
@@ -28,7 +28,7 @@ pub(super) struct Budget {
     peak: AtomicU64,
     /// The run's clock, in milliseconds since 1970.
     now: AtomicI64,
-    prints: Mutex<(Prints, usize)>,
+    prints: Mutex<Prints>,
 }
 
 impl Budget {
@@ -122,37 +122,22 @@ impl Budget {
 
     /// A line is printed; what does not fit is left out, and `cut` says so.
     pub(super) fn print(&self, line: &[u8]) {
-        let mut held = self.prints.lock().unwrap_or_else(PoisonError::into_inner);
-        let (prints, bytes) = &mut *held;
-        let room = (self.limits.print_bytes as usize).saturating_sub(*bytes);
-        if prints.cut || prints.lines.len() >= self.limits.print_lines as usize || room == 0 {
-            prints.cut = true;
-            return;
-        }
-        let kept = bounded(line, room);
-        prints.cut = line.len() > room;
-        *bytes += kept.len();
-        prints.lines.push(kept);
+        self.prints().push(line, self.limits.print_lines, self.limits.print_bytes);
     }
 
     /// Whether nothing more is kept.
     pub(super) fn prints_are_full(&self) -> bool {
-        self.prints.lock().unwrap_or_else(PoisonError::into_inner).0.cut
+        self.prints().cut
     }
 
     /// What was printed.
     pub(super) fn take_prints(&self) -> Prints {
-        let mut held = self.prints.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *held).0
+        std::mem::take(&mut *self.prints())
     }
-}
 
-/// These bytes as text of at most so many bytes, whatever they are.
-pub(super) fn bounded(bytes: &[u8], most: usize) -> String {
-    let mut text = String::from_utf8_lossy(bytes.get(..most).unwrap_or(bytes)).into_owned();
-    // What stands in for a byte that is no text is longer than the byte.
-    text.truncate(text.floor_char_boundary(most));
-    text
+    fn prints(&self) -> MutexGuard<'_, Prints> {
+        self.prints.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 fn thread_cpu_nanos() -> u64 {

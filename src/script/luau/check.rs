@@ -7,7 +7,7 @@ use mlua::Value;
 use super::budget::Budget;
 use super::environment::Environment;
 use super::{State, compile, errors, execute, judge};
-use crate::script::call::{Diagnostic, Direction, Failure, FailureKind, Severity, SourceHash};
+use crate::script::call::{Diagnostic, Direction, Failure, FailureKind, Severity, SourceHash, bounded};
 use crate::script::protocol::RunLimits;
 
 /// Places of a token that are tried when the column of an error is looked for.
@@ -74,7 +74,7 @@ pub(super) fn compile_failure(error: &mlua::Error) -> Failure {
     match error {
         mlua::Error::SyntaxError { message, .. } => {
             let (line, words) = errors::line_and_message(message);
-            Failure { kind: FailureKind::Compile, detail: super::budget::bounded(words.as_bytes(), 1000), line }
+            Failure { kind: FailureKind::Compile, detail: bounded(words.as_bytes(), 1000), line }
         }
         other => {
             let failure = errors::host(other);

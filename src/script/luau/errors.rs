@@ -2,8 +2,7 @@
 
 use mlua::Value;
 
-use super::budget::bounded;
-use crate::script::call::{Failure, FailureKind};
+use crate::script::call::{Failure, FailureKind, bounded};
 
 /// Bytes of an error's message that are kept.
 const MESSAGE_BYTES: usize = 1000;

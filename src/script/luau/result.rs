@@ -4,7 +4,7 @@
 use mlua::{LuaString, Table, Value};
 
 use crate::ids::UserId;
-use crate::script::call::{Direction, Failure, FailureKind, Reply, Wanted};
+use crate::script::call::{Direction, Failure, FailureKind, Reply, Wanted, bounded};
 use crate::script::protocol::RunLimits;
 
 /// The largest whole number that every step of the way keeps exact.
@@ -162,12 +162,12 @@ fn fields<const N: usize>(
 }
 
 fn quoted(text: &LuaString) -> String {
-    format!("{:?}", super::budget::bounded(&text.as_bytes(), KEY_BYTES))
+    format!("{:?}", bounded(&text.as_bytes(), KEY_BYTES))
 }
 
 fn shown(key: &Value) -> String {
     match key {
-        Value::String(text) => format!("`{}`", super::budget::bounded(&text.as_bytes(), KEY_BYTES)),
+        Value::String(text) => format!("`{}`", bounded(&text.as_bytes(), KEY_BYTES)),
         Value::Integer(n) => n.to_string(),
         Value::Number(n) => n.to_string(),
         other => kind(other).to_owned(),

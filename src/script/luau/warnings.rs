@@ -2,9 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::budget::bounded;
 use super::environment::{FUNCTIONS, LIBRARIES};
-use crate::script::call::{Diagnostic, Severity};
+use crate::script::call::{Diagnostic, Severity, bounded};
 
 /// Warnings of one source, and bytes of each.
 const MOST: usize = 20;
