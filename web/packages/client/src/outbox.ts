@@ -22,7 +22,10 @@ export type EntryState =
 export interface Entry {
   readonly id: string;
   readonly body: string;
+  /** None: it is not known yet who is in its conversation. It waits until it is addressed. */
   readonly recipientIds: readonly number[];
+  /** Where it was written, when that was before it was known to whom. */
+  readonly conversationId?: string;
   /** Also the order: later ones have higher numbers. */
   readonly createdAt: number;
   readonly state: EntryState;
@@ -99,16 +102,35 @@ export class Outbox extends Events<{ change: readonly Entry[] }> {
     return this.#snapshot;
   }
 
-  add(message: { body: string; recipientIds: readonly number[] }): Entry {
+  /** To these people; or to those of a conversation, who will be told of by `address`. */
+  add(message: { body: string } & ({ recipientIds: readonly number[] } | { conversationId: string })): Entry {
     const { clock, newId } = this.#options;
     const last = Math.max(0, ...[...this.#kept.values()].map((kept) => kept.entry.createdAt));
     const createdAt = Math.max(clock.now(), last + 1);
-    const entry: Entry = { id: newId(), ...message, createdAt, state: { name: 'sending' } };
+    const entry: Entry = { id: newId(), recipientIds: [], ...message, createdAt, state: { name: 'sending' } };
     this.#kept.set(entry.id, { entry, notBefore: 0, attempts: 0 });
     this.#write(entry);
     this.#changed();
     this.#pump();
     return entry;
+  }
+
+  /** The conversations of messages that are not addressed yet. */
+  get unaddressed(): readonly string[] {
+    const waiting = this.#snapshot.filter((entry) => entry.recipientIds.length === 0);
+    return [...new Set(waiting.flatMap((entry) => entry.conversationId ?? []))];
+  }
+
+  /** It has become known who is in a conversation: what was written there goes to them. */
+  address(conversationId: string, recipientIds: readonly number[]): void {
+    const waiting = this.#inOrder().filter(({ entry }) => entry.conversationId === conversationId && entry.recipientIds.length === 0);
+    if (waiting.length === 0) return;
+    for (const kept of waiting) {
+      kept.entry = { ...kept.entry, recipientIds };
+      this.#write(kept.entry);
+    }
+    this.#changed();
+    this.#pump();
   }
 
   /** Another attempt for one that failed. */
@@ -161,7 +183,7 @@ export class Outbox extends Events<{ change: readonly Entry[] }> {
     const { connection, clock } = this.#options;
     if (this.#underWay !== undefined || connection.status.name !== 'open') return;
     // One at a time: what is written later must not overtake what had to be sent again.
-    const next = this.#inOrder().find(({ entry }) => entry.state.name === 'sending');
+    const next = this.#inOrder().find(({ entry }) => entry.state.name === 'sending' && entry.recipientIds.length > 0);
     if (!next) return;
     const wait = next.notBefore - clock.now();
     if (wait > 0) {

@@ -204,3 +204,30 @@ test('two written in the same millisecond keep their order', async () => {
   await load();
   expect(outbox.entries.map((entry) => entry.body)).toEqual(['a', 'b', 'c']);
 });
+
+test('what is written before it is known to whom is kept, holds nobody up, and goes when it is known', async () => {
+  last().welcome();
+  outbox.add({ body: 'early', conversationId: 'c1' });
+  outbox.add({ body: 'and more', conversationId: 'c1' });
+  say('to somebody else');
+  expect(bodies()).toEqual(['to somebody else']);
+  accept('id-3');
+  await load();
+  last().welcome();
+  expect(states()).toEqual(['early: sending', 'and more: sending']);
+  expect(outbox.unaddressed).toEqual(['c1']);
+  outbox.address('c2', [9]);
+  expect(bodies()).toEqual([]);
+  outbox.address('c1', [4, 5]);
+  expect(outbox.unaddressed).toEqual([]);
+  accept('id-1');
+  const frame = { type: 'sendMessage', recipientIds: [4, 5] };
+  expect(last().of('sendMessage')).toEqual([
+    { ...frame, messageBody: 'early', clientMessageId: 'id-1' },
+    { ...frame, messageBody: 'and more', clientMessageId: 'id-2' },
+  ]);
+  // To whom it goes is kept too: a reload now sends it again, to the same.
+  await load();
+  last().welcome();
+  expect(last().of('sendMessage')).toEqual([{ ...frame, messageBody: 'and more', clientMessageId: 'id-2' }]);
+});

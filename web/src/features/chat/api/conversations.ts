@@ -21,6 +21,12 @@ export function fetchConversations(before: number | undefined, signal?: AbortSig
 export const participantsOf = (message: Pick<Message, 'senderId' | 'recipientIds'>): number[] =>
   [...new Set([message.senderId, ...message.recipientIds])].sort((a, b) => a - b);
 
+/** Whom one writes to: all others, or oneself. */
+export function addressed(members: readonly number[], me: number): number[] {
+  const others = members.filter((id) => id !== me);
+  return others.length === 0 ? [me] : others;
+}
+
 /** The list after these messages, oldest first: theirs come to the top, others' are unread. */
 export function withMessages(list: ConversationList, messages: readonly Message[], me: number): ConversationList {
   if (messages.length === 0) return list;

@@ -11,7 +11,7 @@ import { newId } from '@/lib/ids.ts';
 import { session } from '@/lib/session.ts';
 import { storage } from '@/lib/storage.ts';
 
-import { conversationsKey, fetchConversations, withMessages, withRead, type ConversationList } from './conversations.ts';
+import { addressed, conversationsKey, fetchConversations, participantsOf, withMessages, withRead, type ConversationList } from './conversations.ts';
 import { append, Marks, PAGE, type Before, type MessagePage, type Timeline } from './timeline.ts';
 
 /** Messages gather so long before they are shown: a burst is one change. */
@@ -99,6 +99,34 @@ export class Live extends Events<LiveEvents> {
     const seqs = first.pages.flatMap((page) => page.items.map((item) => item.lastMessage.seq));
     this.connection.resumeBehind(Math.max(0, ...seqs));
     this.connection.start();
+    void this.#address();
+  }
+
+  /** Hands a text to the outbox. Who is in the conversation may not be known yet: somebody may be quicker than the list. */
+  write(body: string, to: { conversationId?: string; recipientIds?: readonly number[] }): void {
+    const { conversationId, recipientIds } = to;
+    if (recipientIds) this.outbox.add({ body, recipientIds });
+    else if (conversationId !== undefined) this.outbox.add({ body, conversationId });
+    void this.#address();
+  }
+
+  /** Finds out for whom that is which was written before it was known. */
+  async #address(): Promise<void> {
+    for (const conversationId of this.outbox.unaddressed) {
+      const list = this.#queryClient.getQueryData<ConversationList>(conversationsKey);
+      // Without the list everything is still on its way; what is written now is looked at again when that has come.
+      if (!list) return;
+      const listed = list.pages.flatMap((page) => page.items).find((item) => item.conversationId === conversationId);
+      // One far down the list is known by its messages.
+      const members = listed?.participants ?? (await this.#membersOf(conversationId).catch(() => undefined));
+      if (members && !this.#closed) this.outbox.address(conversationId, addressed(members, this.user.id));
+    }
+  }
+
+  async #membersOf(conversationId: string): Promise<number[] | undefined> {
+    const params = { path: { id: conversationId }, query: { limit: 1 } };
+    const { items } = await answered(api.GET('/api/v1/conversations/{id}/messages', { params }));
+    return items[0] && participantsOf(items[0]);
   }
 
   close(): void {
@@ -158,6 +186,7 @@ export class Live extends Events<LiveEvents> {
     if (status.name !== 'open') this.#queryClient.setQueryData(presenceKey, {});
     if (status.name !== 'open') return;
     this.#read.clear();
+    void this.#address();
     // What others read while there was no connection is told by nobody.
     if (status.caughtUp) void this.#queryClient.invalidateQueries({ queryKey: ['reads'] });
   }

@@ -12,7 +12,16 @@ import { EmojiPicker } from './EmojiPicker.tsx';
 
 const encoder = new TextEncoder();
 
-export function Composer({ draftKey, recipientIds, label }: { draftKey: string; recipientIds?: readonly number[]; label: string }) {
+interface ComposerProps {
+  draftKey: string;
+  /** Where, if it is a conversation yet. */
+  conversationId?: string;
+  /** To whom, once that is known: in the first moment of a page it is not. */
+  recipientIds?: readonly number[];
+  label: string;
+}
+
+export function Composer({ draftKey, conversationId, recipientIds, label }: ComposerProps) {
   const live = useLive();
   const place = draftPlace(live.user.id, draftKey);
   const [text, setText] = useState(() => storage.getItem(place) ?? '');
@@ -21,7 +30,7 @@ export function Composer({ draftKey, recipientIds, label }: { draftKey: string; 
   // A byte is at most a third of what a character of UTF-16 takes: counted only where it may matter.
   const size = text.length * 3 > live.maxMessageBytes ? encoder.encode(text).length : 0;
   const tooLong = size > live.maxMessageBytes;
-  const ready = recipientIds !== undefined && text.trim() !== '' && !tooLong;
+  const ready = text.trim() !== '' && !tooLong;
 
   // Before the next key: a new conversation gets its own composer while somebody types in it.
   useLayoutEffect(() => {
@@ -54,7 +63,7 @@ export function Composer({ draftKey, recipientIds, label }: { draftKey: string; 
   };
   const send = () => {
     if (!ready) return;
-    live.outbox.add({ body: text, recipientIds });
+    live.write(text, { conversationId, recipientIds });
     write('');
     field.current?.focus();
   };

@@ -7,7 +7,7 @@ import { Avatar } from '@/components/Avatar.tsx';
 import { Icon } from '@/components/Icon.tsx';
 import { Loading } from '@/components/States.tsx';
 
-import { participantsOf } from '../api/conversations.ts';
+import { addressed, participantsOf } from '../api/conversations.ts';
 import { moveDraft } from '../api/drafts.ts';
 import { useConversationOf, useConversations, usePresence } from '../hooks/useConversations.ts';
 import { useLive, useOutbox } from '../hooks/useLive.tsx';
@@ -35,13 +35,13 @@ function Known({ conversationId }: { conversationId: string }) {
   const people = found?.join();
   const members = useMemo(() => people?.split(',').map(Number), [people]);
   const recipients = useMemo(() => (members ? addressed(members, user.id) : undefined), [members, user.id]);
-  const pending = usePending(recipients);
+  const pending = usePending(recipients, conversationId);
   const name = usePeople(members ?? []);
   return (
     <section className="conversation" aria-label="Conversation">
       <Head members={members ?? []} me={user.id} name={name} conversationId={conversationId} />
       <MessageList conversationId={conversationId} history={history} listed={listed} pending={pending} name={name} members={members ?? []} />
-      <Composer draftKey={conversationId} recipientIds={recipients} label={titleOf(members ?? [], user.id, name)} />
+      <Composer draftKey={conversationId} conversationId={conversationId} recipientIds={recipients} label={titleOf(members ?? [], user.id, name)} />
     </section>
   );
 }
@@ -77,16 +77,16 @@ function Fresh({ people }: { people: string }) {
 }
 
 /** What we wrote here and the server has not made a message of yet. */
-function usePending(recipients: readonly number[] | undefined) {
+function usePending(recipients: readonly number[] | undefined, conversationId?: string) {
   const outbox = useOutbox();
   const key = recipients?.join();
-  return useMemo(() => outbox.filter((entry) => [...entry.recipientIds].sort((a, b) => a - b).join() === key), [outbox, key]);
-}
-
-/** Whom one writes to here: all others, or oneself. */
-function addressed(members: readonly number[], me: number): number[] {
-  const others = members.filter((id) => id !== me);
-  return others.length === 0 ? [me] : others;
+  return useMemo(
+    () => outbox.filter((entry) => {
+      if (entry.recipientIds.length === 0) return entry.conversationId === conversationId;
+      return [...entry.recipientIds].sort((a, b) => a - b).join() === key;
+    }),
+    [outbox, key, conversationId],
+  );
 }
 
 interface HeadProps {

@@ -92,7 +92,7 @@ export function MessageList({ conversationId, history, listed, pending, members,
                 </Fragment>
               );
             })}
-            {history.atEnd && pending.map((entry) => <PendingRow key={entry.id} entry={entry} />)}
+            {(history.atEnd || history.isPending) && pending.map((entry) => <PendingRow key={entry.id} entry={entry} />)}
           </ol>
         </div>
       </div>
