@@ -22,6 +22,7 @@ export default defineConfig({
   projects: [
     { name: 'page', testIgnore: '**/figures.spec.ts' },
     // Run by itself, on a machine that does nothing else: `npm run figures`.
-    { name: 'figures', testMatch: '**/figures.spec.ts' },
+    // Without a trace: whoever records what is measured slows it down.
+    { name: 'figures', testMatch: '**/figures.spec.ts', use: { trace: 'off' } },
   ],
 });

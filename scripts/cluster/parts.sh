@@ -118,6 +118,8 @@ broker.session.timeout.ms=6000
 group.min.session.timeout.ms=1000
 log.cleaner.dedupe.buffer.size=16777216
 background.threads=2
+num.network.threads=1
+num.io.threads=2
 CONFIG
   cat >"$folder/log4j2.properties" <<'CONFIG'
 rootLogger.level = warn

@@ -38,6 +38,10 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 const UPKEEP: Duration = Duration::from_secs(5);
 /// Seconds in which a request's head must have come.
 const REQUEST_HEAD: Duration = Duration::from_secs(10);
+/// How long a connection may do nothing between two requests. Longer than the 60 s for which proxies commonly keep theirs
+/// (nginx, and the ingresses made of it): who closes first must be the one who sends, else now and then a request is on its way
+/// into a connection that has just been closed. Stopping does not wait for it.
+const IDLE: Duration = Duration::from_secs(75);
 
 /// How to serve.
 #[derive(Debug, Args)]
@@ -170,6 +174,7 @@ fn serve_public(socket: Socket, server: &Config, node: &Node) -> anyhow::Result<
         .workers(workers)
         .max_connections(MAX_CONNECTIONS)
         .client_request_timeout(REQUEST_HEAD)
+        .keep_alive(IDLE)
         .disable_signals()
         .listen(open(socket).with_context(|| format!("listen: cannot serve on {}", server.listen))?)?;
     let address = first(public.addrs());

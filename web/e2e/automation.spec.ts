@@ -1,5 +1,9 @@
 /** What users program: an auto-reply, a script from the gallery, what it filters. And who looks after it all. */
 
+import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+
 import { expect, test } from './support/test.ts';
 
 test('an auto-reply: switched on, previewed, answered, and said whom it did not answer', async ({ person }) => {
@@ -81,24 +85,48 @@ test('a script: from the gallery, mended by its errors, tried, activated, seen w
   await expect(page.getByText('Nothing is running')).toBeVisible();
 });
 
-test('the other language is offered where the server has it', async ({ person }) => {
-  const { page } = await person('ada');
-  await page.route('**/api/v1/scripts/languages', async (route) => {
-    const luau = { language: 'luau', name: 'Luau', contentType: 'text/x-luau', available: true };
-    await route.fulfill({ json: { items: [luau, { ...luau, language: 'jolie', name: 'Jolie', contentType: 'text/x-jolie' }], next: null } });
-  });
+test('Jolie is offered where the server has it, is tried there, and runs', async ({ browserOf, server }) => {
+  test.setTimeout(180_000);
+  const home = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'parlor-tests/jolie');
+  expect(existsSync(home), `tests/setup.sh puts Jolie into ${home}`).toBe(true);
+  await server.kill();
+  await server.up({ PARLOR_SCRIPTS__JOLIE__HOME: home });
+  const ada = await browserOf(await server.account('ada'));
+  const bea = await server.account('bea');
+  const { page } = ada;
   await page.getByRole('link', { name: 'Scripts' }).click();
   const editor = page.getByRole('textbox', { name: 'Source of the incoming script' });
   await expect(editor).toContainText('function incoming(message)');
   const language = page.getByRole('combobox', { name: 'Language' });
   await language.selectOption('Jolie');
   await expect(editor).toContainText('include "console.iol"');
-  // What somebody wrote is left as it is.
+  // An error is shown as one types, as with the other language.
   await editor.click();
   await page.keyboard.press('Control+End');
-  await page.keyboard.type('// mine');
+  await page.keyboard.type('\n}');
+  await expect(page.locator('.check')).toContainText(/Line \d+/, { timeout: 30_000 });
+  await page.keyboard.press('Backspace');
+  await expect(page.locator('.check')).toContainText('It compiles', { timeout: 30_000 });
+  await page.keyboard.press('Control+Home');
+  await page.keyboard.type('// mine\n');
+  await page.getByRole('button', { name: 'Save and activate' }).click();
+  await expect(page.getByText('Version 1 is running').first()).toBeVisible({ timeout: 30_000 });
+  await server.send(bea, [ada.account.id], 'to a script in Jolie');
+  await page.getByRole('tab', { name: 'Log' }).click();
+  await expect(page.locator('.run').filter({ hasText: 'Forward' })).toBeVisible({ timeout: 30_000 });
+  // What somebody wrote is left as it is.
   await language.selectOption('Luau');
   await expect(editor).toContainText('// mine');
+});
+
+test('a server without Jolie says so where one would choose it', async ({ person, server }) => {
+  await server.kill();
+  await server.up({ PARLOR_SCRIPTS__JOLIE__HOME: join(server.data, 'nothing-here') });
+  const { page } = await person('ada');
+  await page.getByRole('link', { name: 'Scripts' }).click();
+  await expect(page.getByRole('textbox', { name: 'Source of the incoming script' })).toContainText('function incoming(message)');
+  const jolie = page.getByRole('combobox', { name: 'Language' }).getByRole('option', { name: /^Jolie \(.*make jolie/ });
+  await expect(jolie).toBeDisabled();
 });
 
 test('the editor completes the fields of a message', async ({ person }) => {

@@ -1,6 +1,6 @@
 /** What breaks: pages that are reloaded, servers that are killed or stopped, two tabs with one login. */
 
-import { expect, test, type Person } from './support/test.ts';
+import { expect, Person, test } from './support/test.ts';
 
 const banner = (who: Person) => who.page.locator('[data-connection]');
 
@@ -56,6 +56,56 @@ test('without a connection it is kept, over a reload too, and sent when there is
   await ada.page.reload();
   await whole([ada, bea], ['a0', 'a1', 'a2'], server);
   await expect(banner(ada)).toHaveText('');
+});
+
+test('two tabs of one user send at once: each message once, and both tabs show all', async ({ person, server }) => {
+  const [ada, bea] = await pair(person);
+  const page = await ada.page.context().newPage();
+  await page.goto(ada.page.url());
+  const second = new Person(page, ada.account);
+  await expect(second.message('a0')).toBeVisible();
+  const texts = (tab: string) => Array.from({ length: 15 }, (_, n) => `${tab}${n}`);
+  const all = async (who: Person, lines: string[]) => {
+    for (const line of lines) await who.say(line);
+  };
+  await Promise.all([all(ada, texts('first ')), all(second, texts('second '))]);
+  const expected = ['a0', ...texts('first '), ...texts('second ')].sort();
+  for (const who of [ada, second, bea]) {
+    await expect.poll(async () => (await who.page.locator('.message:not(.pending) .message-text').allInnerTexts()).sort()).toEqual(expected);
+    await expect(who.page.locator('.message.pending')).toHaveCount(0);
+  }
+  expect((await server.inbox(bea.account)).map((message) => message.messageBody).sort()).toEqual(expected);
+  const order = await bea.page.locator('.message-text').allInnerTexts();
+  // Each tab is a sender of its own: what it sent stays in order.
+  for (const tab of ['first ', 'second ']) expect(order.filter((text) => text.startsWith(tab))).toEqual(texts(tab));
+});
+
+test('half an hour without a connection: what came meanwhile is there, what was written is sent', async ({ browserOf, server }) => {
+  const [adasAccount, beasAccount] = [await server.account('ada'), await server.account('bea')];
+  await server.send(beasAccount, [adasAccount.id], 'a0');
+  const ada = await browserOf(adasAccount);
+  await ada.page.clock.install();
+  await ada.page.getByRole('link', { name: /bea/ }).click();
+  await expect(ada.message('a0')).toBeVisible();
+  await ada.page.context().setOffline(true);
+  // Sockets that are open stay so in Chromium's offline mode: the server's end is what breaks.
+  await server.kill();
+  await ada.say('b0');
+  await expect(banner(ada)).toContainText(/offline|lost/);
+  await ada.page.clock.fastForward('30:00');
+  await ada.say('b1');
+  await expect(ada.page.locator('.message.pending')).toHaveCount(2);
+  await server.up();
+  const came = Array.from({ length: 120 }, (_, n) => `a${n + 1}`);
+  for (const text of came) await server.send(beasAccount, [adasAccount.id], text);
+  await ada.page.context().setOffline(false);
+  await ada.page.clock.fastForward('01:00');
+  await expect(banner(ada)).toHaveText('', { timeout: 30_000 });
+  await expect(ada.page.locator('.message.pending')).toHaveCount(0);
+  const inbox = (await server.inbox(adasAccount)).map((message) => message.messageBody);
+  expect(inbox).toEqual(['a0', ...came, 'b0', 'b1']);
+  await expect(ada.message('b1')).toBeVisible();
+  await expect(ada.message('a120')).toBeVisible();
 });
 
 test('the server is killed, and started again, while both type', async ({ person, server }) => {

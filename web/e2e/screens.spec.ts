@@ -1,6 +1,6 @@
 /** Every screen, light and dark, wide and narrow: nothing that axe calls wrong; pictures to be looked at. */
 
-import { accessible, expect, test, type Person } from './support/test.ts';
+import { accessible, expect, newPage, Person, test } from './support/test.ts';
 
 const PICTURES = process.env.PICTURES;
 
@@ -90,3 +90,21 @@ for (const [name, scheme, viewport] of [
     }
   });
 }
+
+test('the first load, to a conversation that is read, is less than 250 KiB', async ({ browser, server }) => {
+  const [ada, bea] = [await server.account('ada'), await server.account('bea')];
+  for (let n = 0; n < 60; n += 1) await server.send(bea, [ada.id], `message ${n} of some words`);
+  const page = await newPage(browser, {}, []);
+  const cdp = await page.context().newCDPSession(page);
+  await cdp.send('Network.enable');
+  let bytes = 0;
+  cdp.on('Network.loadingFinished', ({ encodedDataLength }) => (bytes += encodedDataLength));
+  await page.goto(server.url);
+  await new Person(page, ada).signIn();
+  await page.getByRole('link', { name: /bea/ }).click();
+  await expect(page.locator('.message').first()).toBeVisible();
+  console.log(`first load with heads: ${(bytes / 1024).toFixed(0)} KiB`);
+  expect(bytes).toBeGreaterThan(50 * 1024);
+  expect(bytes).toBeLessThan(250 * 1024);
+  await page.context().close();
+});

@@ -1,5 +1,10 @@
 //! What the operator sees stands on a port of its own.
 
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
 use crate::app::{TestApp, send_frame};
 
 #[tokio::test]
@@ -68,4 +73,22 @@ async fn metrics_count_what_happened_and_have_their_help() {
         assert!(parlor::metrics::ALL.iter().any(|metric| metric.name == name), "{name} is declared nowhere");
         assert!(text.contains(&format!("# HELP {name} ")), "{name} has no help");
     }
+}
+
+#[tokio::test]
+async fn a_connection_may_rest_between_two_requests_and_a_stop_does_not_wait_for_it() {
+    let mut app = TestApp::start().await;
+    let address = app.url.strip_prefix("http://").unwrap().to_owned();
+    let mut tcp = TcpStream::connect(&address).await.unwrap();
+    let mut answer = [0; 4096];
+    for rest in [Duration::from_secs(7), Duration::ZERO] {
+        tcp.write_all(format!("GET /icon HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes()).await.unwrap();
+        let read = tcp.read(&mut answer).await.unwrap();
+        assert!(answer[..read].starts_with(b"HTTP/1.1 404 "), "{}", String::from_utf8_lossy(&answer[..read]));
+        // Longer than the five seconds that are common with servers, and too short for proxies.
+        tokio::time::sleep(rest).await;
+    }
+    app.terminate();
+    assert_eq!(app.ended().await, Some(0));
+    assert!(matches!(tcp.read(&mut answer).await, Ok(0) | Err(_)), "the connection outlived the server");
 }

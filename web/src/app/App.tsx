@@ -1,21 +1,26 @@
-/** Who is signed in decides what is shown. */
+/** Who is signed in decides what is shown: the door, or all that is behind it. */
 
-import { QueryClientProvider } from '@tanstack/react-query';
+import { lazy, Suspense, useEffect } from 'react';
 
+import { Boundary } from '@/components/Boundary.tsx';
 import { Loading } from '@/components/States.tsx';
 import { SignIn } from '@/features/session/components/SignIn.tsx';
 import { useSession } from '@/features/session/hooks/useSession.ts';
-import { queryClient } from '@/lib/query.ts';
+import { afterwards } from '@/lib/afterwards.ts';
 
-import { Home } from './Home.tsx';
+const home = () => import('./Home.tsx');
+const Home = lazy(home);
 
 export function App() {
   const state = useSession();
+  // Somebody who types a password finds the room behind the door ready.
+  useEffect(() => afterwards(() => void home().catch(() => undefined)), []);
+  if (state.name === 'out') return <SignIn why={state.why} />;
   return (
-    <QueryClientProvider client={queryClient}>
-      {state.name === 'loading' && <main className="cover"><Loading label="Opening" /></main>}
-      {state.name === 'out' && <SignIn why={state.why} />}
-      {state.name === 'in' && <Home key={`${state.user.id} ${state.user.role}`} user={state.user} />}
-    </QueryClientProvider>
+    <Boundary place="home">
+      <Suspense fallback={<main className="cover"><Loading label="Opening" /></main>}>
+        <Home key={`${state.user.id} ${state.user.role}`} user={state.user} />
+      </Suspense>
+    </Boundary>
   );
 }

@@ -1,5 +1,6 @@
 /** The page of somebody who is signed in: the live connection around it, the screens in it. */
 
+import { QueryClientProvider } from '@tanstack/react-query';
 import { lazy, Suspense, type ReactNode } from 'react';
 import { Redirect, Route, Switch, useLocation } from 'wouter';
 
@@ -9,6 +10,7 @@ import { Boundary } from '@/components/Boundary.tsx';
 import { Loading } from '@/components/States.tsx';
 import { LiveProvider } from '@/features/chat/hooks/useLive.tsx';
 import { ChatScreen } from '@/features/chat/components/ChatScreen.tsx';
+import { queryClient } from '@/lib/query.ts';
 
 import { Shell } from './Shell.tsx';
 
@@ -18,10 +20,10 @@ const FilteredScreen = lazy(() => import('@/features/scripts/components/Filtered
 const AdminScreen = lazy(() => import('@/features/admin/components/AdminScreen.tsx'));
 const SettingsScreen = lazy(() => import('@/features/settings/components/SettingsScreen.tsx'));
 
-export function Home({ user }: { user: User }) {
+export default function Home({ user }: { user: User }) {
   const [path] = useLocation();
   return (
-    <LiveProvider user={user}>
+    <QueryClientProvider client={queryClient}><LiveProvider user={user}>
       <Shell user={user}>
         <Boundary place={path}><Suspense fallback={<main className="page"><Loading /></main>}>
           <Switch>
@@ -45,7 +47,7 @@ export function Home({ user }: { user: User }) {
           </Switch>
         </Suspense></Boundary>
       </Shell>
-    </LiveProvider>
+    </LiveProvider></QueryClientProvider>
   );
 }
 

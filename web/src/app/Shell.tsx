@@ -6,6 +6,7 @@ import { Link, useLocation } from 'wouter';
 import type { User } from '@parlor/client';
 
 import { Icon, type IconName } from '@/components/Icon.tsx';
+import { Mark } from '@/components/Mark.tsx';
 import { ConnectionBanner } from '@/features/chat/components/ConnectionBanner.tsx';
 import { useUnread } from '@/features/chat/hooks/useConversations.ts';
 import { useNotifications } from '@/features/chat/hooks/useNotifications.ts';
@@ -36,7 +37,7 @@ export function Shell({ user, children }: { user: User; children: ReactNode }) {
     <div className={inside ? 'shell in-conversation' : 'shell'}>
       <a className="skip" href="#screen">Skip to the content</a>
       <nav className="rail" aria-label="Parlor">
-        <img className="rail-mark" src="/icon.svg" alt="" width="32" height="32" />
+        <Mark className="rail-mark" size={32} />
         <ul>
           {places.map(({ to, label, icon, here }) => (
             <li key={to} className={to === '/settings' ? 'rail-last' : undefined}>

@@ -5,11 +5,15 @@
 
 import type { Access, Grant, User } from '@parlor/client';
 
+import { afterwards } from './afterwards.ts';
 import { loginInMemory, loginKeeper } from './keeper.ts';
 import type { WorkerAnswer, WorkerRequest } from './session-protocol.ts';
-import { keeps } from './storage.ts';
+import { keep, keeps, storage } from './storage.ts';
 
-export type SessionState = { name: 'loading' } | { name: 'out'; why?: string } | { name: 'in'; user: User };
+export type SessionState = { name: 'out'; why?: string } | { name: 'in'; user: User };
+
+/** Who is signed in, so far as this browser knows: no secret, and what a page begins with before the keeper has answered. */
+const WHO = 'parlor.user';
 
 /** How long the worker may take to say that it heard; then the page does it itself. */
 const WORKER_MS = 3_000;
@@ -17,7 +21,7 @@ const WORKER_MS = 3_000;
 const SOON_MS = 10_000;
 
 class Session {
-  #state: SessionState = { name: 'loading' };
+  #state: SessionState = remembered();
   #access: Access | null = null;
   #listeners = new Set<() => void>();
   #asking: Promise<string | null> | undefined;
@@ -29,9 +33,11 @@ class Session {
     this.#tabs?.addEventListener('message', () => void this.#look());
   }
 
-  /** Looks for a login that was kept. */
+  /** Begins with whoever was signed in; whether the login is still good is found out beside what is drawn. */
   begin(): void {
-    void this.#look();
+    if (this.#state.name === 'in') void this.token().catch(() => undefined);
+    // Nobody, as it seems. What the keeper needs to start is not taken from the first picture.
+    else afterwards(() => void this.#look());
   }
 
   get state(): SessionState {
@@ -75,8 +81,7 @@ class Session {
       this.#access = null;
       this.#become(await this.#ask({ kind: 'access' }));
     } catch {
-      // The server cannot be reached: whoever was signed in is not sent away. Asked again shortly.
-      if (this.#state.name === 'loading') setTimeout(() => void this.#look(), 1_000);
+      // The server cannot be reached: whoever was signed in is not sent away.
     }
   }
 
@@ -84,6 +89,8 @@ class Session {
     const before = this.#state;
     this.#access = access;
     if (access && before.name === 'in' && before.user.id === access.user.id && before.user.role === access.user.role) return;
+    if (access) keep(WHO, JSON.stringify(access.user));
+    else storage.removeItem(WHO);
     if (!access && before.name === 'out') return;
     this.#state = access ? { name: 'in', user: access.user } : { name: 'out', why: before.name === 'in' ? why : undefined };
     this.#listeners.forEach((listener) => listener());
@@ -102,17 +109,32 @@ class Session {
 
 export const session = new Session();
 
+function remembered(): SessionState {
+  try {
+    const user = JSON.parse(storage.getItem(WHO) ?? 'null') as User | null;
+    if (user && Number.isSafeInteger(user.id) && typeof user.username === 'string') return { name: 'in', user };
+  } catch {
+    // Damaged: as if nobody were.
+  }
+  return { name: 'out' };
+}
+
 /** The worker, where the browser has such: not on plain HTTP from another machine, and not in every private window. */
 async function sessionWorker(): Promise<ServiceWorker | undefined> {
   if (!keeps || !('serviceWorker' in navigator)) return undefined;
-  try {
+  const { serviceWorker } = navigator;
+  const registered = async () => {
     const url = trusted('/session-worker.js');
-    const registration = await navigator.serviceWorker.register(url, { scope: '/', updateViaCache: 'none' });
+    const registration = await serviceWorker.register(url, { scope: '/', updateViaCache: 'none' });
     if (registration.active) return registration.active;
-    return (await Promise.race([navigator.serviceWorker.ready, later(WORKER_MS)]))?.active ?? undefined;
-  } catch {
-    return undefined;
+    return (await Promise.race([serviceWorker.ready, later(WORKER_MS)]))?.active ?? undefined;
+  };
+  if (serviceWorker.controller) {
+    // The one that is there answers at once. Whether there is a newer one is asked when there is time for it.
+    afterwards(() => void registered().catch(() => undefined));
+    return serviceWorker.controller;
   }
+  return registered().catch(() => undefined);
 }
 
 /** The one address that the page's policy (`trusted-types parlor`) lets become a program. */

@@ -52,7 +52,7 @@ export default function Editor({ text, onChange, diagnostics, language, directio
     function extensions(): Extension[] {
       const common = [
         lineNumbers(), drawSelection(), bracketMatching(), highlightSelectionMatches(), search(), editorTheme(),
-        EditorView.contentAttributes.of({ 'aria-label': label, tabindex: '0' }), EditorView.lineWrapping,
+        EditorView.contentAttributes.of({ 'aria-label': label, 'aria-description': readOnly ? '' : 'Tab indents. Escape twice, then Tab, leaves the editor.', tabindex: '0' }), EditorView.lineWrapping,
         language === 'jolie' ? jolie() : luau(direction),
         keymap.of([...searchKeymap]),
       ];

@@ -1,10 +1,10 @@
 /** The door: sign in, or make an account. */
 
-import { useMutation } from '@tanstack/react-query';
 import { useState, type FormEvent } from 'react';
 
 import { Button } from '@/components/Button.tsx';
 import { Field } from '@/components/Field.tsx';
+import { Mark } from '@/components/Mark.tsx';
 import { Note } from '@/components/States.tsx';
 import { ProblemError, words } from '@/lib/api.ts';
 
@@ -14,23 +14,28 @@ export function SignIn({ why }: { why?: string }) {
   const [joining, setJoining] = useState(false);
   const [username, setUsername] = useState('');
   const [password, setPassword] = useState('');
-  const enter = useMutation({ mutationFn: joining ? register : signIn });
-  const problem = enter.error instanceof ProblemError ? enter.error.problem : undefined;
-  const of = (field: string) => (problem?.field === field ? words(enter.error) : undefined);
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<unknown>();
+  const problem = error instanceof ProblemError ? error.problem : undefined;
+  const of = (field: string) => (problem?.field === field ? words(error) : undefined);
 
   const submit = (event: FormEvent) => {
     event.preventDefault();
-    enter.mutate({ username: username.trim(), password });
+    if (busy) return;
+    setBusy(true);
+    setError(undefined);
+    const enter = joining ? register : signIn;
+    enter({ username: username.trim(), password }).catch(setError).finally(() => setBusy(false));
   };
   const swap = () => {
     setJoining(!joining);
-    enter.reset();
+    setError(undefined);
   };
   return (
     <main className="cover">
       <div className="door">
         <div className="door-brand">
-          <img src="/icon.svg" alt="" width="44" height="44" />
+          <Mark size={44} />
           <h1>Parlor</h1>
           <p>Chat whose messages you can program.</p>
         </div>
@@ -43,8 +48,8 @@ export function SignIn({ why }: { why?: string }) {
             autoComplete={joining ? 'new-password' : 'current-password'} value={password}
             onChange={(event) => setPassword(event.target.value)} error={of('password')}
             hint={joining ? 'Eight characters or more.' : undefined} />
-          {enter.error && !of('username') && !of('password') && <Note kind="bad">{words(enter.error)}</Note>}
-          <Button kind="primary" type="submit" busy={enter.isPending}>{joining ? 'Create account' : 'Sign in'}</Button>
+          {error !== undefined && !of('username') && !of('password') && <Note kind="bad">{words(error)}</Note>}
+          <Button kind="primary" type="submit" busy={busy}>{joining ? 'Create account' : 'Sign in'}</Button>
         </form>
         <p className="door-swap">
           {joining ? 'You have an account?' : 'New here?'}{' '}
