@@ -21,8 +21,12 @@ status=0
 where() {
   # shellcheck disable=SC1091
   source "$CLUSTER_DIR/env"
-  urls=$NODE_1_URL,$NODE_2_URL,$NODE_3_URL
-  pids=$NODE_1_PID,$NODE_2_PID,$NODE_3_PID
+  local n url pid
+  urls='' pids=''
+  for n in $(seq "${CLUSTER_NODES:-3}"); do
+    url=NODE_${n}_URL pid=NODE_${n}_PID
+    urls+=${urls:+,}${!url} pids+=${pids:+,}${!pid}
+  done
 }
 
 bench() {
