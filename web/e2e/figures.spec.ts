@@ -156,7 +156,6 @@ test('a very long conversation, and fifty messages a second', async ({ browser }
   const long = frames.filter((frame) => frame > 50).length;
   say('frames over 50 ms', `${long} of ${frames.length}`);
   expect(seen, 'the beginning was reached').toBe(1);
-  expect(long / frames.length, 'of a hundred frames, less than two are late').toBeLessThan(0.02);
   const after = await heap(cdp);
   say('heap and nodes at the end of the conversation', `${before.mib.toFixed(1)} MiB, ${before.nodes}`);
   say('heap and nodes at most on the way', `${most.mib.toFixed(1)} MiB, ${most.nodes}`);
@@ -196,6 +195,8 @@ test('a very long conversation, and fifty messages a second', async ({ browser }
   const keys = [...slow, ...Array.from({ length: Math.max(0, words.length - slow.length) }, () => 16)];
   say('from a key to the picture with its letter', spread(keys));
   await expect(page.locator('.message').last()).toContainText(`flood ${sent}`, { timeout: 20_000 });
+  // Last: all figures are said, whichever of them is too great.
+  expect(long / frames.length, 'of a hundred frames, less than two are late').toBeLessThan(0.02);
   expect(at(keys.sort((a, b) => a - b), 0.95)).toBeLessThan(100);
   await page.context().close();
   await server.stop();
