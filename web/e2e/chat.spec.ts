@@ -182,6 +182,29 @@ test('history comes as one scrolls up, and stays where one was', async ({ browse
   await expect(who.message('the newest')).toBeInViewport();
 });
 
+test('from far up, one step leads to the end, and one stays there', async ({ browserOf, server }) => {
+  const [ada, bea] = [await server.account('ada'), await server.account('bea')];
+  // More than the page keeps: its end is fetched anew.
+  for (let n = 0; n < 450; n += 1) await server.send(bea, [ada.id], `line ${n}`);
+  const who = await browserOf(ada);
+  await who.page.getByRole('link', { name: /bea/ }).click();
+  const latest = who.page.getByRole('button', { name: /Latest|new/ });
+  await latest.click();
+  await expect(who.message('line 449')).toBeInViewport();
+  await who.log.focus();
+  await expect(async () => {
+    await who.page.keyboard.press('Home');
+    await expect(who.page.getByText('This is where it began.')).toBeInViewport({ timeout: 300 });
+  }).toPass();
+  await expect(who.message('line 449')).not.toBeAttached();
+  await latest.click();
+  await expect(who.message('line 449')).toBeInViewport();
+  await server.send(bea, [ada.id], 'one more');
+  await expect(who.message('one more')).toBeInViewport();
+  await expect(latest).toBeHidden();
+  expect(await who.page.locator('[data-seq]').count()).toBeLessThanOrEqual(300);
+});
+
 test('a draft survives a reload, and another conversation', async ({ person, server }) => {
   const ada = await person('ada');
   const bea = await server.account('bea');

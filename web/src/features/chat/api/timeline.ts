@@ -19,10 +19,10 @@ export interface MessagePage {
 }
 export type Timeline = InfiniteData<MessagePage, Before>;
 
-/** Messages of a page. */
-export const PAGE = 50;
+/** Messages of a page: few enough that one more is drawn between two pictures while somebody scrolls. */
+export const PAGE = 25;
 /** Pages that are kept; those further away are let go. */
-export const PAGES = 6;
+export const PAGES = 12;
 
 /** The places between the pages of a conversation, newest first; the end of the conversation is not among them. */
 export class Marks {

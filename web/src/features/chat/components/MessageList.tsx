@@ -36,6 +36,7 @@ export function MessageList({ conversationId, history, listed, pending, members,
   const { messages } = history;
   const unreadFrom = useUnreadFrom(messages, listed, user.id);
   const rows = useMemo(() => ({ messages, pending }), [messages, pending]);
+  const places = useMemo(() => standing(messages), [messages]);
   const scroll = useScroll({ id: conversationId, rows, complete: history.atEnd, startAt: unreadFrom });
   const reads = useReads(conversationId);
   const others = members.filter((id) => id !== user.id);
@@ -78,16 +79,14 @@ export function MessageList({ conversationId, history, listed, pending, members,
           {messages.length > 0 && !history.hasNextPage && <p className="beginning">This is where it began.</p>}
           <ol className="thread">
             {messages.map((message, n) => {
-              const previous = messages[n - 1];
-              const next = messages[n + 1];
-              const newDay = !previous || dayOf(previous.sentAt) !== dayOf(message.sentAt);
+              const { newDay, joined } = places[n] as Standing;
               const unread = message.seq === unreadFrom;
               return (
                 <Fragment key={message.seq}>
                   {newDay && <li className="day"><span>{dayName(message.sentAt)}</span></li>}
                   {unread && <li className="unread-from"><span>New</span></li>}
                   <MessageRow message={message} own={message.senderId === user.id} group={group} sender={name(message.senderId)}
-                    joined={!newDay && !unread && together(previous, message)} last={!together(message, next)}
+                    joined={joined && !unread} last={!places[n + 1]?.joined}
                     seen={message.seq <= readByAll ? 'all' : message.seq <= readBySome ? 'some' : 'sent'} />
                 </Fragment>
               );
@@ -105,9 +104,23 @@ export function MessageList({ conversationId, history, listed, pending, members,
   );
 }
 
-function together(one: Message | undefined, two: Message | undefined): boolean {
-  if (!one || !two || one.senderId !== two.senderId || one.fromAutoReply !== two.fromAutoReply) return false;
-  return Date.parse(two.sentAt) - Date.parse(one.sentAt) < TOGETHER_MS && dayOf(one.sentAt) === dayOf(two.sentAt);
+/** How a message stands behind the one before it. */
+interface Standing {
+  newDay: boolean;
+  /** Of the same sender, soon after. */
+  joined: boolean;
+}
+
+function standing(messages: readonly Message[]): Standing[] {
+  let [before, dayBefore, timeBefore]: [Message | undefined, number, number] = [undefined, 0, 0];
+  return messages.map((message) => {
+    const [day, time] = [dayOf(message.sentAt), Date.parse(message.sentAt)];
+    const newDay = !before || day !== dayBefore;
+    const same = before?.senderId === message.senderId && before.fromAutoReply === message.fromAutoReply;
+    const joined = same && !newDay && time - timeBefore < TOGETHER_MS;
+    [before, dayBefore, timeBefore] = [message, day, time];
+    return { newDay, joined };
+  });
 }
 
 /** Marks as read what is in view, once the connection can carry it. */

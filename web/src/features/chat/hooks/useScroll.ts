@@ -44,6 +44,8 @@ export function useScroll({ id, rows, complete, startAt }: ScrollOptions): Scrol
   const follows = useRef(!places.has(id));
   const place = useRef<Place | undefined>(places.get(id));
   const begun = useRef(false);
+  /** On the way to the end, whose rows are still fetched: what scrolls meanwhile is not the reader. */
+  const going = useRef(false);
   const [atEnd, setAtEnd] = useState(follows.current);
 
   const settle = useCallback(() => {
@@ -59,7 +61,8 @@ export function useScroll({ id, rows, complete, startAt }: ScrollOptions): Scrol
 
   const onScroll = useCallback(() => {
     const view = box.current;
-    if (!view) return;
+    if (!view || (going.current && !complete)) return;
+    going.current = false;
     const near = view.scrollHeight - view.scrollTop - view.clientHeight < NEAR;
     follows.current = near && complete;
     setAtEnd(follows.current);
@@ -80,7 +83,8 @@ export function useScroll({ id, rows, complete, startAt }: ScrollOptions): Scrol
       }
     }
     settle();
-  }, [rows, settle, startAt]);
+    if (complete) going.current = false;
+  }, [rows, settle, startAt, complete]);
 
   useEffect(() => {
     const view = box.current;
@@ -98,6 +102,7 @@ export function useScroll({ id, rows, complete, startAt }: ScrollOptions): Scrol
 
   const toEnd = useCallback(() => {
     follows.current = true;
+    going.current = true;
     setAtEnd(true);
     settle();
   }, [settle]);
