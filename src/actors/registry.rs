@@ -180,6 +180,11 @@ pub struct HandOver {
 #[rtype(result = "usize")]
 pub struct Count;
 
+/// How many of them were not sent elsewhere: those may take a moment to go.
+#[derive(Message)]
+#[rtype(result = "usize")]
+pub struct Staying;
+
 struct Link {
     session_id: SessionId,
     family_id: FamilyId,
@@ -214,6 +219,11 @@ impl Registry {
 
     fn links(&self) -> impl Iterator<Item = &Link> {
         self.users.values().flat_map(|household| &household.links)
+    }
+
+    /// Those that were not sent elsewhere.
+    fn staying(&self) -> impl Iterator<Item = &Link> {
+        self.links().filter(|link| link.flags.ended().is_none())
     }
 
     fn links_of(&self, user: UserId) -> impl Iterator<Item = &Link> {
@@ -405,13 +415,20 @@ impl Handler<HandOver> for Registry {
     type Result = usize;
 
     fn handle(&mut self, order: HandOver, _: &mut Self::Context) -> usize {
-        let staying = self.links().filter(|link| link.flags.ended().is_none());
-        let going: Vec<&Link> = staying.take(order.most).collect();
+        let going: Vec<&Link> = self.staying().take(order.most).collect();
         let millis = u64::try_from(order.jitter.as_millis()).unwrap_or(u64::MAX);
         for (link, n) in going.iter().zip(0u64..) {
             link.flags.reconnect(millis.saturating_mul(n) / going.len().max(1) as u64);
         }
         Self::end(going.iter().copied(), Close::Drained)
+    }
+}
+
+impl Handler<Staying> for Registry {
+    type Result = usize;
+
+    fn handle(&mut self, _: Staying, _: &mut Self::Context) -> usize {
+        self.staying().count()
     }
 }
 

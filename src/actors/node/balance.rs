@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::NodeHandle;
 use super::shedding::{Load, Shedder};
-use crate::actors::registry::HandOver;
+use crate::actors::registry::{HandOver, Staying};
 use crate::clock::monotonic;
 use crate::cluster::Cluster;
 use crate::config::GATEWAY;
@@ -18,7 +18,7 @@ pub(super) async fn keep_balance(node: NodeHandle, cluster: Cluster, options: Cl
     let mut shedder = Shedder::default();
     while !node.draining() {
         tokio::time::sleep(STEP).await;
-        let here = node.sessions().await;
+        let here = node.registry().send(Staying).await.unwrap_or_default();
         cluster.say(|record| record.sessions = here, false);
         let Some(load) = load(&cluster, here) else { continue };
         let most = shedder.next(load, monotonic(), STEP, &options);

@@ -64,24 +64,32 @@ enum State {
     Balanced,
     /// Too many since then.
     Over(Instant),
-    Shedding,
+    /// With so many sessions on all nodes at most, since it began: those that are between two nodes are on none of them, and
+    /// must not make the share of each seem smaller.
+    Shedding(usize),
     /// Nothing is shed before then.
     Resting(Instant),
 }
 
 impl Shedder {
     /// How many sessions to hand over now, `step` after the last time it was asked.
-    pub(super) fn next(&mut self, load: Load, now: Instant, step: Duration, options: &ClusterOptions) -> usize {
+    pub(super) fn next(&mut self, mut load: Load, now: Instant, step: Duration, options: &ClusterOptions) -> usize {
+        if let State::Shedding(most) = &mut self.state {
+            *most = load.everywhere.max(*most);
+            load.everywhere = *most;
+        }
         let (surplus, too_many) = (load.surplus(), load.is_uneven());
         match self.state {
             State::Balanced if too_many => self.state = State::Over(now),
             State::Over(_) if !too_many => self.state = State::Balanced,
-            State::Over(since) if now.saturating_duration_since(since) >= SETTLE => self.state = State::Shedding,
+            State::Over(since) if now.saturating_duration_since(since) >= SETTLE => {
+                self.state = State::Shedding(load.everywhere)
+            }
             State::Resting(until) if now >= until => self.state = State::Balanced,
-            State::Shedding if surplus == 0 => self.state = State::Resting(now + REST),
-            State::Balanced | State::Over(_) | State::Shedding | State::Resting(_) => {}
+            State::Shedding(_) if surplus == 0 => self.state = State::Resting(now + REST),
+            State::Balanced | State::Over(_) | State::Shedding(_) | State::Resting(_) => {}
         }
-        if !matches!(self.state, State::Shedding) {
+        if !matches!(self.state, State::Shedding(_)) {
             self.owed = 0.0;
             return 0;
         }
@@ -147,6 +155,32 @@ mod tests {
                 assert!(history.iter().rev().take(30).all(|second| second == last), "it swings: {last:?}");
             }
         }
+    }
+
+    #[test]
+    fn clients_that_take_seconds_to_come_back_are_not_taken_for_gone() {
+        let start = Instant::now();
+        let (mut sessions, mut shedders) =
+            (vec![120, 120, 0], [Shedder::default(), Shedder::default(), Shedder::default()]);
+        let (mut between, mut moves) = (std::collections::VecDeque::from([0; 5]), 0);
+        for second in 0..40 {
+            // Whoever was told five seconds ago arrives where there is least.
+            for _ in 0..between.pop_front().unwrap() {
+                let to = least(&sessions);
+                sessions[to] += 1;
+            }
+            let (everywhere, nodes, fewest) = (sessions.iter().sum(), 3, *sessions.iter().min().unwrap());
+            let mut gone = 0;
+            for (n, shedder) in shedders.iter_mut().enumerate() {
+                let load = Load { here: sessions[n], everywhere, nodes, least: fewest };
+                let go = shedder.next(load, start + STEP * second, STEP, &options(50));
+                sessions[n] -= go;
+                gone += go;
+            }
+            moves += gone;
+            between.push_back(gone);
+        }
+        assert_eq!((moves, sessions), (80, vec![80; 3]));
     }
 
     #[test]
