@@ -189,7 +189,7 @@ test('a very long conversation, and fifty messages a second', async ({ browser }
     return sent / ((Date.now() - start) / 1000);
   })();
   const words = 'The quick brown fox jumps over the lazy dog, again and again. '.repeat(4);
-  await who.composer.pressSequentially(words, { delay: 60 });
+  await who.composer.pressSequentially(words, { delay: 60, timeout: 120_000 });
   typing = false;
   say('messages a second that came', (await flood).toFixed(0));
   await expect(who.composer).toHaveValue(words);
