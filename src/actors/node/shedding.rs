@@ -102,6 +102,8 @@ impl Shedder {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
 
     const STEP: Duration = Duration::from_secs(1);
@@ -110,22 +112,32 @@ mod tests {
         ClusterOptions { shed_per_second, ..ClusterOptions::default() }
     }
 
-    /// Plays nodes whose clients come back to whoever `choose` says. Returns the sessions each second.
-    fn play(mut sessions: Vec<usize>, seconds: u64, mut choose: impl FnMut(&[usize]) -> usize) -> Vec<Vec<usize>> {
+    /// Plays nodes whose clients come back to whoever `choose` says, so many seconds after they were told. Returns the sessions
+    /// each second.
+    fn play(
+        mut sessions: Vec<usize>,
+        seconds: u64,
+        away: usize,
+        mut choose: impl FnMut(&[usize]) -> usize,
+    ) -> Vec<Vec<usize>> {
         let start = Instant::now();
         let mut shedders: Vec<Shedder> = sessions.iter().map(|_| Shedder::default()).collect();
+        let mut between = VecDeque::from(vec![0; away]);
         let mut history = Vec::new();
         for second in 0..seconds {
             let everywhere = sessions.iter().sum();
             let now = start + STEP * u32::try_from(second).unwrap();
             let (nodes, least) = (sessions.len(), *sessions.iter().min().unwrap());
-            let loads: Vec<_> = sessions.iter().map(|here| Load { here: *here, everywhere, nodes, least }).collect();
-            for (n, load) in loads.into_iter().enumerate() {
-                for _ in 0..shedders[n].next(load, now, STEP, &options(50)) {
-                    sessions[n] -= 1;
-                    let to = choose(&sessions);
-                    sessions[to] += 1;
-                }
+            let mut told = 0;
+            for (here, shedder) in sessions.iter_mut().zip(&mut shedders) {
+                let go = shedder.next(Load { here: *here, everywhere, nodes, least }, now, STEP, &options(50));
+                *here -= go;
+                told += go;
+            }
+            between.push_back(told);
+            for _ in 0..between.pop_front().unwrap() {
+                let to = choose(&sessions);
+                sessions[to] += 1;
             }
             history.push(sessions.clone());
         }
@@ -147,7 +159,7 @@ mod tests {
             for choose in [Box::new(least) as Box<dyn FnMut(&[usize]) -> usize>, Box::new(in_turn)] {
                 let nodes: Vec<usize> = before.iter().copied().chain([0]).collect();
                 let share = nodes.iter().sum::<usize>() / nodes.len();
-                let history = play(nodes, within + 60, choose);
+                let history = play(nodes, within + 60, 0, choose);
                 for second in history.iter().skip(usize::try_from(within).unwrap()) {
                     assert!(second.iter().all(|here| here.abs_diff(share) * 10 <= share + 10), "{share}: {second:?}");
                 }
@@ -159,37 +171,21 @@ mod tests {
 
     #[test]
     fn clients_that_take_seconds_to_come_back_are_not_taken_for_gone() {
-        let start = Instant::now();
-        let (mut sessions, mut shedders) =
-            (vec![120, 120, 0], [Shedder::default(), Shedder::default(), Shedder::default()]);
-        let (mut between, mut moves) = (std::collections::VecDeque::from([0; 5]), 0);
-        for second in 0..40 {
-            // Whoever was told five seconds ago arrives where there is least.
-            for _ in 0..between.pop_front().unwrap() {
-                let to = least(&sessions);
-                sessions[to] += 1;
-            }
-            let (everywhere, nodes, fewest) = (sessions.iter().sum(), 3, *sessions.iter().min().unwrap());
-            let mut gone = 0;
-            for (n, shedder) in shedders.iter_mut().enumerate() {
-                let load = Load { here: sessions[n], everywhere, nodes, least: fewest };
-                let go = shedder.next(load, start + STEP * second, STEP, &options(50));
-                sessions[n] -= go;
-                gone += go;
-            }
-            moves += gone;
-            between.push_back(gone);
-        }
-        assert_eq!((moves, sessions), (80, vec![80; 3]));
+        let mut moves = 0;
+        let history = play(vec![120, 120, 0], 40, 5, |sessions| {
+            moves += 1;
+            least(sessions)
+        });
+        assert_eq!((moves, history.last().unwrap()), (80, &vec![80; 3]));
     }
 
     #[test]
     fn nothing_is_shed_within_a_fifth_of_even_nor_for_a_handful_nor_by_a_node_alone() {
         for nodes in [vec![120, 80], vec![100, 100], vec![9, 0], vec![5000]] {
-            let history = play(nodes.clone(), 60, least);
+            let history = play(nodes.clone(), 60, 0, least);
             assert_eq!(history.last().unwrap(), &nodes);
         }
-        assert_ne!(play(vec![121, 79], 60, least).last().unwrap(), &[121, 79]);
+        assert_ne!(play(vec![121, 79], 60, 0, least).last().unwrap(), &[121, 79]);
     }
 
     #[test]
