@@ -70,6 +70,9 @@ async fn plan(place: &Place) -> anyhow::Result<()> {
 }
 
 async fn apply(place: &Place) -> anyhow::Result<()> {
+    // What it waits for, if it waits.
+    let log = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(std::io::stderr);
+    let _ = log.with_ansi(false).try_init();
     place.create().await?.close().await;
     for step in place.tables().steps().await? {
         say(&label(&step))?;

@@ -26,14 +26,16 @@ pub(super) const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 const PING_LIMIT: Duration = Duration::from_secs(2);
 /// How much longer the node waits than the server works on a statement before it gives the connection up.
 const GRACE: Duration = Duration::from_secs(2);
+/// How often a migration that gave way to deliveries is tried, and how long after each time: at least a minute in all.
+const MIGRATION_TRIES: u32 = 20;
+const MIGRATION_PAUSE: Duration = Duration::from_secs(3);
 
 /// Connects, brings the tables up to date or sees that they are, and keeps connections ready.
 pub(super) async fn connect(url: &Secret, options: &DatabaseOptions) -> Result<PostgresPool, Error> {
     let server = Server::parse(url)?;
     let mut first = server.connect(options.acquire()).await?;
     let known = migrations::known(&MIGRATIONS).await.map_err(|failure| server.explain(failure))?;
-    let migrated = migrations::bring_up(&mut first, &known, options.migrate_at_start).await;
-    migrated.map_err(|failure| server.explain(failure))?;
+    bring_up(&mut first, &known, options.migrate_at_start).await.map_err(|failure| server.explain(failure))?;
     warn_unless_durable(&mut first).await.map_err(|error| server.refuse(error))?;
     let _ = first.close().await; // It has done its work.
     let pool = PgPoolOptions::new()
@@ -50,6 +52,23 @@ pub(super) async fn connect(url: &Secret, options: &DatabaseOptions) -> Result<P
         });
     let connections = pool.connect_lazy_with(server.for_statements(options));
     Ok(PostgresPool { connections, limit: options.statement() + GRACE, kept: Arc::default() })
+}
+
+/// Brings the tables up to date if `apply`, beside nodes that work on them. A migration waits for a table no longer than its
+/// `lock_timeout`, and now and then waits for a delivery that waits for it: then Postgres breaks one of the two off. Nothing
+/// of it is there, and it is tried again.
+async fn bring_up(connection: &mut PgConnection, known: &Migrator, apply: bool) -> Result<(), Failure> {
+    let mut tries = 1;
+    loop {
+        match migrations::bring_up(connection, known, apply).await {
+            Err(Failure::Apply(error)) if made_way(&error) && tries < MIGRATION_TRIES => {
+                tracing::warn!(%error, tries, "a migration gave way to nodes that work on the tables; it is tried again");
+            }
+            outcome => return outcome,
+        }
+        tokio::time::sleep(MIGRATION_PAUSE).await;
+        tries += 1;
+    }
 }
 
 /// What was applied to the database and what was not; nothing is changed.
@@ -187,5 +206,16 @@ pub(super) fn stands_there(error: &Error) -> bool {
 
 /// Whether the transaction was broken off to let another one go on: it can be done again at once.
 pub(super) fn gave_way(error: &Error) -> bool {
-    matches!(error, Error::Sql(error) if state(error).is_some_and(|state| state.starts_with("40")))
+    matches!(error, Error::Sql(error) if is_rolled_back(error))
+}
+
+/// The same, or it did not get a lock in time.
+fn made_way(error: &sqlx::Error) -> bool {
+    // lock_not_available
+    is_rolled_back(error) || state(error).as_deref() == Some("55P03")
+}
+
+fn is_rolled_back(error: &sqlx::Error) -> bool {
+    // transaction_rollback: a deadlock, or what could not be serialised
+    state(error).is_some_and(|state| state.starts_with("40"))
 }
