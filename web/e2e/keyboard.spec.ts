@@ -20,10 +20,8 @@ async function reach(page: Page, wanted: Locator, key: 'Tab' | 'Shift+Tab' = 'Ta
       expect(seen, `${wanted} shows that it has the focus`).toBe(true);
       return;
     }
-    // Tab is the editor's own until Escape: once for what it may have open, once for Tab.
-    if (await page.evaluate(() => document.activeElement?.matches('.editor'))) {
-      for (const escape of ['Escape', 'Escape']) await page.keyboard.press(escape);
-    }
+    // Tab is the editor's own until Escape.
+    if (await page.evaluate(() => document.activeElement?.matches('.editor'))) await page.keyboard.press('Escape');
     await page.keyboard.press(key);
   }
   throw new Error(`${wanted} is not reached by ${key}`);

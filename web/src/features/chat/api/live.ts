@@ -14,8 +14,8 @@ import { storage } from '@/lib/storage.ts';
 import { addressed, conversationsKey, fetchConversations, participantsOf, withMessages, withRead, type ConversationList } from './conversations.ts';
 import { append, Marks, PAGE, type Before, type MessagePage, type Timeline } from './timeline.ts';
 
-/** Messages gather so long before they are shown: a burst is one change. */
-const GATHER_MS = 30;
+/** What comes sooner after what was shown last gathers until then: a burst is a few changes, a single message waits for none. */
+const SPACING_MS = 100;
 /** Messages remembered for a page of history that is asked for and does not know them yet. */
 const RECENT = 500;
 /** How long somebody is shown as writing after the last word of it. */
@@ -49,6 +49,7 @@ export class Live extends Events<LiveEvents> {
   #recent: Message[] = [];
   #gathered: Message[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #shownAt = -Infinity;
   #typed = new Map<string, number>();
   #read = new Map<string, number>();
   #off: (() => void)[] = [];
@@ -195,13 +196,14 @@ export class Live extends Events<LiveEvents> {
     this.#recent.push(message);
     if (this.#recent.length > RECENT) this.#recent.shift();
     this.#gathered.push(message);
-    this.#timer ??= setTimeout(() => this.#show(), GATHER_MS);
+    this.#timer ??= setTimeout(() => this.#show(), this.#shownAt + SPACING_MS - performance.now());
   }
 
   #show(): void {
     const messages = this.#gathered;
     this.#gathered = [];
     this.#timer = undefined;
+    this.#shownAt = performance.now();
     this.#list((list) => withMessages(list, messages, this.user.id));
     for (const [conversationId, some] of Map.groupBy(messages, (message) => message.conversationId)) {
       this.#queryClient.setQueryData<Timeline>(messagesKey(conversationId), (timeline) =>

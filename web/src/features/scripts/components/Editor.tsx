@@ -9,7 +9,7 @@ import { bracketMatching, indentOnInput, indentUnit } from '@codemirror/language
 import { lintGutter, lintKeymap, setDiagnostics, type Diagnostic as Lint } from '@codemirror/lint';
 import { unifiedMergeView } from '@codemirror/merge';
 import { highlightSelectionMatches, search, searchKeymap } from '@codemirror/search';
-import { EditorState, type Extension, type Text } from '@codemirror/state';
+import { EditorState, Prec, type Extension, type Text } from '@codemirror/state';
 import { drawSelection, EditorView, highlightActiveLine, highlightActiveLineGutter, keymap, lineNumbers } from '@codemirror/view';
 import { useLayoutEffect, useRef } from 'react';
 
@@ -17,6 +17,19 @@ import type { Diagnostic, Direction } from '../api/scripts.ts';
 import { editorTheme } from './editor-theme.ts';
 import { jolie } from './jolie.ts';
 import { luau } from './luau.ts';
+
+/** So long after Escape the next Tab leaves the editor. */
+const LEAVING_MS = 2_000;
+/**
+ * Escape frees Tab, so that the keyboard is not caught here. CodeMirror does so itself, but not with an Escape that closed
+ * something too, and a list of completions may be open without an entry.
+ */
+const LEAVING = Prec.highest(EditorView.domEventHandlers({
+  keydown: (event, view) => {
+    if (event.key === 'Escape') view.setTabFocusMode(LEAVING_MS);
+    return false;
+  },
+}));
 
 interface EditorProps {
   /** Another text is put into the editor; what is typed comes out by `onChange`. */
@@ -52,7 +65,7 @@ export default function Editor({ text, onChange, diagnostics, language, directio
     function extensions(): Extension[] {
       const common = [
         lineNumbers(), drawSelection(), bracketMatching(), highlightSelectionMatches(), search(), editorTheme(),
-        EditorView.contentAttributes.of({ 'aria-label': label, 'aria-description': readOnly ? '' : 'Tab indents. Escape twice, then Tab, leaves the editor.', tabindex: '0' }), EditorView.lineWrapping,
+        EditorView.contentAttributes.of({ 'aria-label': label, 'aria-description': readOnly ? '' : 'Tab indents. Escape, then Tab, leaves the editor.', tabindex: '0' }), EditorView.lineWrapping,
         language === 'jolie' ? jolie() : luau(direction),
         keymap.of([...searchKeymap]),
       ];
@@ -60,7 +73,7 @@ export default function Editor({ text, onChange, diagnostics, language, directio
       if (readOnly) return [...common, EditorState.readOnly.of(true)];
       return [
         ...common, history(), indentUnit.of('  '), indentOnInput(), closeBrackets(), autocompletion(), lintGutter(), highlightActiveLine(), highlightActiveLineGutter(),
-        // Tab leaves the editor after Escape, so that the keyboard is not caught in it.
+        LEAVING,
         keymap.of([...closeBracketsKeymap, ...completionKeymap, ...lintKeymap, ...historyKeymap, ...defaultKeymap, indentWithTab]),
         EditorView.updateListener.of((update) => {
           if (update.docChanged) changed.current?.(update.state.doc.toString());
