@@ -8,6 +8,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, setpriority_process};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStderr, Command};
@@ -53,6 +54,9 @@ impl Process {
         let pid = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
         // A system that refuses this serves scripts all the same.
         let _ = setpriority_process(pid, lane.niceness());
+        if lane == Lane::Own {
+            let _ = keep_to_half(pid);
+        }
         Ok(Self { child, socket, read: Vec::new() })
     }
 
@@ -176,6 +180,18 @@ impl Ending {
         let from_outside = by_itself && matches!(status.signal(), Some(KILL | TERM));
         Self { words, from_outside, took_leave: by_itself && status.success() }
     }
+}
+
+/// Leaves the first half of the processors to everybody else. A process that wakes on a processor where a nicer one runs waits
+/// for the rest of that one's slice, milliseconds: niceness alone is felt by the scripts of other people.
+fn keep_to_half(pid: Option<Pid>) -> io::Result<()> {
+    let allowed = sched_getaffinity(pid)?;
+    let processors: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|n| allowed.is_set(*n)).collect();
+    let mut kept = CpuSet::new();
+    for n in &processors[processors.len() / 2..] {
+        kept.set(*n);
+    }
+    Ok(sched_setaffinity(pid, &kept)?)
 }
 
 fn spawn(setup: &Setup) -> io::Result<(Child, UnixStream)> {

@@ -37,6 +37,12 @@ pub(super) fn processes_of(server: u32, memory_mib: u64) -> Vec<(u32, Vec<u32>)>
     found.map(|pid| (pid, children(pid))).collect()
 }
 
+/// How many processors a process may run on.
+fn processors(pid: u32) -> usize {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap());
+    usize::try_from(rustix::thread::sched_getaffinity(pid).unwrap().count()).unwrap()
+}
+
 /// How much a process yields to others.
 fn niceness(pid: u32) -> i32 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
@@ -124,6 +130,8 @@ async fn a_run_that_does_nothing_is_killed_at_the_wall_limit_and_its_java_goes_w
         tokio::time::sleep(Duration::from_secs(1)).await;
         let found = processes(131);
         assert!(found.iter().flat_map(|(_, java)| java).all(|java| niceness(*java) == 10), "{found:?}");
+        let half = processors(std::process::id()).div_ceil(2);
+        assert!(found.iter().flat_map(|(_, java)| java).all(|java| processors(*java) == half), "{found:?}");
         found
     });
     assert_eq!(failure(&hang).0, FailureKind::WorkerKilled);
