@@ -82,6 +82,7 @@ for (const [name, scheme, viewport] of [
     await expect(page.getByText('Nothing was filtered')).toBeVisible();
     await look('filtered');
     await to('/settings');
+    await expect(page.getByRole('heading', { name: 'Settings' })).toBeVisible();
     await look('settings');
     for (const part of ['', '/users', '/nodes']) {
       await to(`/admin${part}`);
