@@ -36,7 +36,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
 FROM source AS build
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
     cargo build --locked --release --bin parlor \
-    && deploy/image/rootfs.sh target/release/parlor /rootfs
+    && deploy/image/rootfs.sh target/release/parlor /rootfs 60
 COPY --from=test /tested /rootfs/usr/share/parlor/tested
 
 # The interpreter, its small Java, and the libraries of the system that this needs, each in its place.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks what is in deploy/ without running it: rules by promtool and their unit tests, dashboards, the chart for several sets of
-# values against the schemas of Kubernetes, compose.yaml, workflows.
+# values against the schemas of Kubernetes, compose.yaml, workflows, what is in the image.
 # Installs the tools that it needs first, once.
 #
 #   scripts/deploy-check.sh           all of it, and that the program reads what the chart writes: `make deploy-check`
@@ -36,7 +36,11 @@ PYTHON
 promtool check rules "$work/queries.yml" >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
 
 if [ "${1:-}" = rules ]; then
-  say "all right, after $SECONDS s; make deploy-check looks at the chart, compose.yaml and the workflows too"
+  say "what is in the image"
+cargo build --release --bin parlor
+scripts/image-check.sh "${CARGO_TARGET_DIR:-target}/release/parlor" 60
+
+say "all right, after $SECONDS s; make deploy-check looks at the chart, compose.yaml and the workflows too"
   exit
 fi
 
@@ -77,5 +81,9 @@ say "workflows"
 
 say "the settings that the chart writes"
 cargo test --test it -- --ignored helm:: >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+
+say "what is in the image"
+cargo build --release --bin parlor
+scripts/image-check.sh "${CARGO_TARGET_DIR:-target}/release/parlor" 60
 
 say "all right, after $SECONDS s"

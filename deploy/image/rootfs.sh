@@ -2,7 +2,7 @@
 # Lays out what is in the image: the program without its symbols (a sixth of it), the libraries that it loads, certificates, and a
 # user without rights. The Dockerfile's last stage is this folder and nothing else.
 #
-#   deploy/image/rootfs.sh target/release/parlor FOLDER
+#   deploy/image/rootfs.sh target/release/parlor FOLDER [MIB]     fails where it is more than so many MiB
 set -eu
 
 program=$1
@@ -31,3 +31,10 @@ echo 'parlor:x:65532:' >"$root/etc/group"
 chown 65532:65532 "$root/var/lib/parlor"
 chmod 700 "$root/var/lib/parlor"
 chmod 1777 "$root/tmp"
+
+size=$(du -sk --apparent-size "$root" | cut -f1)
+echo "rootfs: $((size / 1024)) MiB, of which the program is $(($(stat -c %s "$root/usr/bin/parlor") / 1048576))"
+if [ -n "${3-}" ] && [ "$size" -gt "$(($3 * 1024))" ]; then
+    echo "rootfs: more than $3 MiB" >&2
+    exit 1
+fi
