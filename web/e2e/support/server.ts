@@ -76,7 +76,13 @@ export class Server {
   async post(path: string, body: unknown, token?: string): Promise<Record<string, unknown>> {
     const headers: Record<string, string> = { 'Content-Type': 'application/json' };
     if (token) headers.Authorization = `Bearer ${token}`;
-    const answer = await fetch(`${this.url}/api/v1${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
+    const ask = () => fetch(`${this.url}/api/v1${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
+    let answer = await ask();
+    // A fast machine writes more than a user may: who is told to wait, waits.
+    while (answer.status === 429 && path === '/messages') {
+      await new Promise((resolve) => setTimeout(resolve, 1_000 * Number(answer.headers.get('retry-after'))));
+      answer = await ask();
+    }
     if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
     return (await answer.json().catch(() => ({}))) as Record<string, unknown>;
   }
