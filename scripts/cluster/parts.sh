@@ -129,7 +129,8 @@ appender.out.name = out
 appender.out.layout.type = PatternLayout
 appender.out.layout.pattern = %d %p %c{1}: %m%n
 CONFIG
-  if [ ! -e "$CLUSTER/kafka-id" ]; then head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=\n' >"$CLUSTER/kafka-id"; fi
+  # Letters and digits only: one that began with '-' would be taken for an option, one time in 64.
+  if [ ! -e "$CLUSTER/kafka-id" ]; then head -c 16 /dev/urandom | base64 | tr '+/' 'ab' | tr -d '=\n' >"$CLUSTER/kafka-id"; fi
   # Formatted by the process that becomes the broker, so that several do it side by side.
   start "broker-$n" sh -c 'jars=$1 id=$2 folder=$3
     if [ ! -e "$folder/data/meta.properties" ]; then
