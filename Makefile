@@ -71,8 +71,8 @@ bench: ## Measure: the bus alone, then each load scenario against a server of it
 soak: ## Kill and load for long: crash tests, faults in a cluster, a steady load, SOAK_SECONDS each
 	@scripts/check-tools.sh
 	@bash tests/setup.sh
-	PARLOR_SOAK_SECONDS=$(SOAK_SECONDS) cargo test --test it crash::kills::accepted -- --nocapture
-	PARLOR_SOAK_SECONDS=$(SOAK_SECONDS) cargo test --test it cluster::faults:: -- --nocapture
+	PARLOR_SOAK_SECONDS=$(SOAK_SECONDS) cargo test --workspace --test it crash::kills::accepted -- --nocapture
+	PARLOR_SOAK_SECONDS=$(SOAK_SECONDS) cargo test --workspace --test it cluster::faults:: -- --nocapture
 	cargo build --release -p parlor -p parlor-bench
 	$(TARGET)/release/parlor-bench --spawn $(TARGET)/release/parlor soak --seconds $(SOAK_SECONDS)
 

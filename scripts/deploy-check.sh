@@ -80,7 +80,7 @@ say "workflows"
 "$tools/actionlint"
 
 say "the settings that the chart writes"
-cargo test --test it -- --ignored helm:: >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+cargo test --workspace --test it -- --ignored helm:: >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
 
 say "what is in the image"
 cargo build --release --bin parlor
