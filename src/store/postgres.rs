@@ -61,7 +61,7 @@ async fn bring_up(connection: &mut PgConnection, known: &Migrator, apply: bool) 
     let mut tries = 1;
     loop {
         match migrations::bring_up(connection, known, apply).await {
-            Err(Failure::Apply(error)) if made_way(&error) && tries < MIGRATION_TRIES => {
+            Err(Failure::Apply(error)) if is_in_use(&error) && tries < MIGRATION_TRIES => {
                 tracing::warn!(%error, tries, "a migration gave way to nodes that work on the tables; it is tried again");
             }
             outcome => return outcome,
@@ -209,13 +209,13 @@ pub(super) fn gave_way(error: &Error) -> bool {
     matches!(error, Error::Sql(error) if is_rolled_back(error))
 }
 
-/// The same, or it did not get a lock in time.
-fn made_way(error: &sqlx::Error) -> bool {
-    // lock_not_available
-    is_rolled_back(error) || state(error).as_deref() == Some("55P03")
-}
-
 fn is_rolled_back(error: &sqlx::Error) -> bool {
     // transaction_rollback: a deadlock, or what could not be serialised
     state(error).is_some_and(|state| state.starts_with("40"))
+}
+
+/// Whether others held the tables that a migration changes: for longer than it waits, or in a circle with it.
+fn is_in_use(error: &sqlx::Error) -> bool {
+    // lock_not_available
+    is_rolled_back(error) || state(error).as_deref() == Some("55P03")
 }

@@ -151,47 +151,46 @@ async fn a_database_that_is_not_there_is_told_without_the_password() {
     }
 }
 
-/// Takes a table, waits until a migration waits for it, and then wants what the migration has: the migration is broken off,
-/// because nobody else looks for a circle so soon.
-const CIRCLE: &str = "
-SET deadlock_timeout = '1min';
-BEGIN;
-LOCK TABLE inbox;
-DO $$ BEGIN
-  WHILE NOT EXISTS (SELECT FROM pg_locks JOIN pg_database ON database = pg_database.oid
-    WHERE datname = current_database() AND relation = 'inbox'::regclass AND NOT granted)
-  LOOP
-    PERFORM pg_sleep(0.02);
-  END LOOP;
-END $$;
-LOCK TABLE conversations;
-COMMIT;";
-/// Takes a table for longer than a migration waits for it.
-const LONG: &str = "BEGIN; LOCK TABLE inbox; SELECT pg_sleep(2); COMMIT;";
-const HOLDERS: &str = "SELECT count(*) FROM pg_locks JOIN pg_database ON database = pg_database.oid
-    WHERE datname = current_database() AND relation = 'inbox'::regclass AND granted";
+/// Locks of this database's inbox.
+const LOCKS: &str = "FROM pg_locks JOIN pg_database ON database = pg_database.oid
+    WHERE datname = current_database() AND relation = 'inbox'::regclass";
 
-/// A migration that waits for this long, beside somebody who holds tables: what it said of that.
-async fn beside(holds: &'static str, lock_timeout: &str) -> String {
+/// A migration that waits so long for its locks, beside somebody who has a table, and does something more when the migration waits
+/// for it: what the migration said of that.
+async fn beside(more: &str, lock_timeout: &str) -> String {
     let database = Postgres::shared().database("template1");
     let url = database.url();
     let next = tempfile::tempdir().unwrap();
-    let sql = format!(
-        "SET LOCAL lock_timeout = '{lock_timeout}';
-         ALTER TABLE conversations ADD COLUMN title TEXT;
-         ALTER TABLE inbox ADD COLUMN starred BOOLEAN;"
-    );
     let place = |command: &mut Command| {
         command.env("PARLOR_DATABASE_URL", &url);
         command.env("PARLOR_TEST_MIGRATIONS", next.path());
     };
     assert_eq!(run("migrate", place, "").await.code, Some(0));
+    let sql = format!(
+        "SET LOCAL lock_timeout = '{lock_timeout}';
+         ALTER TABLE conversations ADD COLUMN title TEXT;
+         ALTER TABLE inbox ADD COLUMN starred BOOLEAN;"
+    );
     std::fs::write(next.path().join("0005_next.sql"), sql).unwrap();
 
+    // Whoever looks first finds the circle, and is broken off: the migration looks once, when the holder has had time to close it.
+    database.sql(&format!("ALTER DATABASE {} SET deadlock_timeout = '3s'", database.name()));
     let name = database.name().to_owned();
-    let holder = tokio::task::spawn_blocking(move || Postgres::shared().sql(&name, holds));
-    while database.sql(HOLDERS) == "0" {}
-    let applied = run("migrate", place, "").await;
+    let holds = format!(
+        "SET deadlock_timeout = '1min';
+         BEGIN;
+         LOCK TABLE inbox;
+         DO $$ BEGIN
+           WHILE NOT EXISTS (SELECT {LOCKS} AND NOT granted) LOOP PERFORM pg_sleep(0.02); END LOOP;
+         END $$;
+         {more};
+         COMMIT;"
+    );
+    let holder = tokio::task::spawn_blocking(move || Postgres::shared().sql(&name, &holds));
+    while database.sql(&format!("SELECT count(*) {LOCKS} AND granted")) == "0" {
+        assert!(!holder.is_finished(), "the inbox is held until a migration waits for it");
+    }
+    let applied = run("migrate apply", place, "").await;
     assert_eq!(applied.code, Some(0), "{}", applied.err);
     says(&applied.out, &["0005 next\n"]);
     holder.await.unwrap();
@@ -202,6 +201,6 @@ async fn beside(holds: &'static str, lock_timeout: &str) -> String {
 
 #[tokio::test]
 async fn a_migration_gives_way_to_who_works_on_the_tables_and_is_tried_again() {
-    says(&beside(CIRCLE, "1min").await, &["gave way", "deadlock detected"]);
-    says(&beside(LONG, "100ms").await, &["gave way", "lock timeout"]);
+    says(&beside("LOCK TABLE conversations", "1min").await, &["gave way", "deadlock detected"]);
+    says(&beside("SELECT pg_sleep(1)", "100ms").await, &["gave way", "lock timeout"]);
 }

@@ -17,6 +17,10 @@ export interface Account {
   accessToken: string;
 }
 
+async function wellAnswered(path: string, answer: Response): Promise<void> {
+  if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
+}
+
 export class Server {
   url = '';
   readonly data = mkdtempSync(join(tmpdir(), 'parlor-web-'));
@@ -73,23 +77,21 @@ export class Server {
     await exited;
   }
 
-  async post(path: string, body: unknown, token?: string): Promise<Record<string, unknown>> {
+  #ask(path: string, body: unknown, token?: string): Promise<Response> {
     const headers: Record<string, string> = { 'Content-Type': 'application/json' };
     if (token) headers.Authorization = `Bearer ${token}`;
-    const ask = () => fetch(`${this.url}/api/v1${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
-    let answer = await ask();
-    // A fast machine writes more than a user may: who is told to wait, waits.
-    while (answer.status === 429 && path === '/messages') {
-      await new Promise((resolve) => setTimeout(resolve, 1_000 * Number(answer.headers.get('retry-after'))));
-      answer = await ask();
-    }
-    if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
+    return fetch(`${this.url}/api/v1${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
+  }
+
+  async post(path: string, body: unknown, token?: string): Promise<Record<string, unknown>> {
+    const answer = await this.#ask(path, body, token);
+    await wellAnswered(path, answer);
     return (await answer.json().catch(() => ({}))) as Record<string, unknown>;
   }
 
   async get(path: string, token: string): Promise<never> {
     const answer = await fetch(`${this.url}/api/v1${path}`, { headers: { Authorization: `Bearer ${token}` } });
-    if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
+    await wellAnswered(path, answer);
     return (await answer.json()) as never;
   }
 
@@ -120,6 +122,13 @@ export class Server {
   }
 
   async send(from: Account, to: number[], messageBody: string): Promise<void> {
-    await this.post('/messages', { messageBody, recipientIds: to }, from.accessToken);
+    const ask = () => this.#ask('/messages', { messageBody, recipientIds: to }, from.accessToken);
+    let answer = await ask();
+    // A fast machine writes more than a user may: who is told to wait, waits.
+    while (answer.status === 429) {
+      await new Promise((resolve) => setTimeout(resolve, 1_000 * Number(answer.headers.get('retry-after'))));
+      answer = await ask();
+    }
+    await wellAnswered('/messages', answer);
   }
 }
